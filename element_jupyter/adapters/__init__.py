@@ -1,0 +1,1 @@
+"""Outside systems, one module each; every one implements a Protocol that core declares."""

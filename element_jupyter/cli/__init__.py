@@ -1,0 +1,1 @@
+"""The `element` command: parse, call, print."""

@@ -1,0 +1,45 @@
+"""The base of every value, and the few types that all of them share."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+
+
+class Value(BaseModel):
+    """An immutable value; an unknown key is an error that names it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _utc(at: datetime) -> datetime:
+    return at.astimezone(UTC)
+
+
+UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""An aware time, normalised to UTC; naive input is refused."""
+
+Name = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$", min_length=1, max_length=63)
+]
+"""A job's, team's or task's name: 1-63 lower-case letters and digits, with single `.`, `_` or `-` between.
+
+Being so narrow, it is safe as a path segment, an Airflow id (`team--name`) and a URL segment.
+"""
+
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""A sha256 in lower-case hexadecimal."""
+
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
+"""A variable name that every kernel's language accepts."""
+
+
+def slug(text: str, default: str = "notebook") -> str:
+    """Return the nearest valid `Name` to free text (`Daily Sales (v2).ipynb` → `daily-sales-v2`)."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    plain = re.sub(r"[._-]*[^a-z0-9._-]+[._-]*|[._-]{2,}", "-", plain)
+    return plain.strip("-._")[:63].strip("-._") or default

@@ -1,0 +1,1 @@
+"""The JupyterHub face. Empty until the Hub issue: nothing imports it yet."""

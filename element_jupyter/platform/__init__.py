@@ -1,0 +1,1 @@
+"""Composition roots: read the configuration, wire the objects, supervise the processes."""

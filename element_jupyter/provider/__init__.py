@@ -1,0 +1,1 @@
+"""What Airflow loads: bundle, timetable, operator, trigger, plugin. Import nothing heavy here."""

@@ -1,0 +1,1 @@
+"""One run: a notebook executed with its parameters, limits and events."""

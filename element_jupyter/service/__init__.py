@@ -1,0 +1,1 @@
+"""The control plane: jobs, runs and schedules over HTTP."""
