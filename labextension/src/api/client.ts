@@ -1,0 +1,108 @@
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+import type { IElementClient } from '../tokens';
+import type { Answer, Call, Path, Verb } from './types';
+
+/** Where the Jupyter server mounts the control plane. */
+const MOUNT = 'element/api/v1';
+
+/**
+ * What the server says when something goes wrong: a sentence, and what to do about it.
+ */
+export interface IProblem {
+  code: string;
+  message: string;
+  hint: string;
+  field?: string | null;
+}
+
+/**
+ * A call that did not succeed. `status` is 0 when nothing answered.
+ */
+export class ElementProblem extends Error {
+  constructor(
+    readonly status: number,
+    readonly problem: IProblem
+  ) {
+    super(problem.hint ? `${problem.message} ${problem.hint}` : problem.message);
+    this.name = 'ElementProblem';
+  }
+}
+
+/**
+ * The client of the control plane, through the person's own Jupyter server.
+ */
+export class ElementClient implements IElementClient {
+  constructor(private readonly _settings: ServerConnection.ISettings) {}
+
+  async call<P extends Path, V extends Verb<P>>(
+    verb: V,
+    path: P,
+    options: Call<P, V> = {}
+  ): Promise<Answer<P, V>> {
+    const url = URLExt.join(
+      this._settings.baseUrl,
+      MOUNT,
+      filled(path, options.path ?? {}) + queried(options.query ?? {})
+    );
+    const init: RequestInit = {
+      method: verb.toUpperCase(),
+      cache: 'no-cache', // asks again, without the timestamp that JupyterLab adds to the query
+      headers: { 'Content-Type': 'application/json' },
+      body: options.body === undefined ? undefined : JSON.stringify(options.body)
+    };
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(url, init, this._settings);
+    } catch (reason) {
+      throw new ElementProblem(0, {
+        code: 'unavailable',
+        message: 'The Jupyter server did not answer.',
+        hint: reason instanceof Error ? reason.message : ''
+      });
+    }
+    const answer = parsed(await response.text());
+    if (!response.ok) {
+      throw new ElementProblem(response.status, problemOf(response, answer));
+    }
+    return answer as Answer<P, V>;
+  }
+}
+
+function filled(path: string, values: object): string {
+  const given = new Map(Object.entries(values));
+  return path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    return encodeURIComponent(String(given.get(name)));
+  });
+}
+
+function queried(values: object): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    if (value !== undefined && value !== null) {
+      query.append(name, String(value));
+    }
+  }
+  return query.size ? `?${query}` : '';
+}
+
+/** The JSON of an answer, or undefined: a proxy on the way answers in HTML. */
+function parsed(text: string): unknown {
+  try {
+    return text ? JSON.parse(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function problemOf(response: Response, answer: unknown): IProblem {
+  const said = (answer ?? {}) as Partial<IProblem>;
+  return {
+    code: said.code ?? 'failed',
+    message:
+      said.message || `The server answered ${response.status} ${response.statusText}`.trim() + '.',
+    hint: said.hint ?? '',
+    field: said.field
+  };
+}

@@ -1,0 +1,11 @@
+/**
+ * Element in JupyterLab: the plugins, one for each thing that a person may want to switch off.
+ */
+import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
+
+import { clientPlugin } from './api/plugin';
+import { jobsPlugin } from './jobs/plugin';
+
+const plugins: JupyterFrontEndPlugin<unknown>[] = [clientPlugin, jobsPlugin];
+
+export default plugins;

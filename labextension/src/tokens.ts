@@ -1,0 +1,30 @@
+/**
+ * What other extensions may require of Element.
+ */
+import { Token } from '@lumino/coreutils';
+
+import type { Answer, Call, Path, Verb } from './api/types';
+
+/**
+ * The control plane's REST interface, as the person who is signed in to JupyterLab.
+ */
+export interface IElementClient {
+  /**
+   * Call one operation; verb, path, body and answer are checked against the service's own types.
+   *
+   * Rejects with an `ElementProblem`, whatever went wrong.
+   */
+  call<P extends Path, V extends Verb<P>>(
+    verb: V,
+    path: P,
+    options?: Call<P, V>
+  ): Promise<Answer<P, V>>;
+}
+
+/**
+ * The token of the client.
+ */
+export const IElementClient = new Token<IElementClient>(
+  '@element/labextension:IElementClient',
+  'A typed client of the Element control plane.'
+);

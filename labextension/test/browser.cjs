@@ -1,0 +1,9 @@
+// what jsdom lacks of a browser, and JupyterLab wants when it is imported
+if (globalThis.window) {
+  globalThis.DragEvent ??= class DragEvent extends MouseEvent {};
+  globalThis.matchMedia ??= () => ({ matches: false, addEventListener() {} });
+  navigator.clipboard ??= {};
+  for (const name of ['Request', 'Headers', 'Response']) {
+    globalThis[name] ??= class {};
+  }
+}

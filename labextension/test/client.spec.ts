@@ -1,0 +1,94 @@
+import { ServerConnection } from '@jupyterlab/services';
+
+import { ElementClient, ElementProblem } from '../src/api/client';
+
+const seen: Request[] = [];
+
+/** A client whose server answers every request with this. */
+function answering(body: string, init: ResponseInit = {}): ElementClient {
+  seen.length = 0;
+  const settings = ServerConnection.makeSettings({
+    baseUrl: 'http://lab.example/user/ada/',
+    fetch: async (input: RequestInfo, options?: RequestInit) => {
+      seen.push(new Request(input, options));
+      return new Response(body, init);
+    }
+  });
+  return new ElementClient(settings);
+}
+
+describe('ElementClient', () => {
+  it('asks the Jupyter server, below its base URL, and gives back the JSON', async () => {
+    const client = answering('{"run_id": "r-1", "state": "running"}');
+
+    const run = await client.call('get', '/runs/{run_id}', { path: { run_id: 'r-1' } });
+
+    expect(run.state).toBe('running');
+    expect(seen[0].url).toBe('http://lab.example/user/ada/element/api/v1/runs/r-1');
+  });
+
+  it('keeps a name from changing the path', async () => {
+    const client = answering('{}');
+
+    await client.call('get', '/runs/{run_id}', { path: { run_id: '../jobs?x=1' } });
+
+    expect(seen[0].url).toMatch(/\/element\/api\/v1\/runs\/\.\.%2Fjobs%3Fx%3D1$/);
+  });
+
+  it('sends the body as JSON', async () => {
+    const client = answering('{}', { status: 201 });
+
+    await client.call('post', '/snapshots', { body: { path: 'a b/ü.ipynb' } });
+
+    expect(seen[0].method).toBe('POST');
+    expect(await seen[0].json()).toEqual({ path: 'a b/ü.ipynb' });
+    expect(seen[0].headers.get('content-type')).toContain('application/json');
+  });
+
+  it("rejects with the server's sentence and its hint", async () => {
+    const problem = {
+      code: 'unavailable',
+      message: 'The platform is not running.',
+      hint: 'Start it with `element up`.'
+    };
+    const client = answering(JSON.stringify(problem), { status: 503 });
+
+    const call = client.call('get', '/runs/{run_id}', { path: { run_id: 'r-1' } });
+
+    await expect(call).rejects.toMatchObject({
+      status: 503,
+      message: 'The platform is not running. Start it with `element up`.',
+      problem
+    });
+  });
+
+  it('survives the HTML of a proxy', async () => {
+    const client = answering('<html>Bad gateway</html>', {
+      status: 502,
+      statusText: 'Bad Gateway'
+    });
+
+    const call = client.call('get', '/runs/{run_id}', { path: { run_id: 'r-1' } });
+
+    await expect(call).rejects.toMatchObject({
+      status: 502,
+      message: 'The server answered 502 Bad Gateway.'
+    });
+  });
+
+  it('says when the Jupyter server does not answer at all', async () => {
+    const settings = ServerConnection.makeSettings({
+      fetch: () => Promise.reject(new TypeError('Failed to fetch'))
+    });
+
+    const call = new ElementClient(settings).call('post', '/snapshots', {
+      body: { path: 'a.ipynb' }
+    });
+
+    await expect(call).rejects.toBeInstanceOf(ElementProblem);
+    await expect(call).rejects.toMatchObject({
+      status: 0,
+      problem: { message: 'The Jupyter server did not answer.' }
+    });
+  });
+});
