@@ -1,0 +1,52 @@
+"""Pages of long lists, and the opaque cursors that lead from one to the next."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Any, Generic, TypeVar
+
+from pydantic import JsonValue
+
+from element_jupyter.core.errors import Invalid
+from element_jupyter.core.values import Value
+
+Item = TypeVar("Item")
+
+
+class Page(Value, Generic[Item]):
+    """Part of a list; `next_cursor` is None on the last page."""
+
+    items: tuple[Item, ...]
+    next_cursor: str | None = None
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        return "PageOf" + "".join(getattr(param, "__name__", str(param)) for param in params)
+
+
+def encode_cursor(*keys: JsonValue) -> str:
+    """Pack the sort keys of the last item of a page into a cursor."""
+    return base64.urlsafe_b64encode(json.dumps(keys, separators=(",", ":")).encode()).decode()
+
+
+def decode_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
+    """Unpack a cursor's sort keys, which must be of these kinds.
+
+    Raises:
+        Invalid: it is not one of ours; `field` is `cursor`.
+    """
+    try:
+        keys = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (binascii.Error, ValueError, RecursionError):
+        keys = None
+    if (
+        not isinstance(keys, list)
+        or len(keys) != len(kinds)
+        or not all(isinstance(key, kind) for key, kind in zip(keys, kinds, strict=True))
+    ):
+        raise Invalid(
+            "This cursor is not from here.", "Ask without a cursor to begin anew.", field="cursor"
+        )
+    return tuple(keys)

@@ -1,0 +1,479 @@
+"""Routes on Tornado: the mechanism of every request, once.
+
+In this order: the Host header, the verb, sign-in, access, the size of the body, parameters, body,
+the function, its answer. Whatever goes wrong on the way is answered as a `Problem`. The body is not
+read before the caller is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import mimetypes
+import os
+import re
+import secrets
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from element_jupyter.core.access import Who
+from element_jupyter.core.errors import (
+    ElementError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unavailable,
+)
+from element_jupyter.service.http import (
+    PUBLIC,
+    Answer,
+    EventStream,
+    FileAnswer,
+    Route,
+    TextAnswer,
+    Upload,
+)
+
+log = logging.getLogger(__name__)
+
+API = "/api/v1"
+KEEP_ALIVE_SECONDS = 15.0
+CHUNK_BYTES = 1 << 20
+CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+"""What a browser may do with an answer that it shows: a notebook's HTML is not to be trusted."""
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+_JSON: TypeAdapter[Any] = TypeAdapter(Any)
+
+
+@dataclass
+class Mounted:
+    """What every request needs, and the requests that are being answered."""
+
+    services: Any
+    sign_in: Callable[[str], Awaitable[Who | None]]
+    """Who holds a token; None when nobody does."""
+    spool: Path
+    """Directory of uploads under way, on the file system of the data directory."""
+    hosts: frozenset[str] = LOOPBACK
+    """Names that the Host header may have: another would be a rebound DNS name."""
+    observe: Callable[[str, str, int, float], None] = lambda *_: None
+    """Told verb, path template, status and seconds of every request."""
+    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    waiting: set[asyncio.Task[Any]] = field(default_factory=set)
+    """The streams and long polls under way, which a shutdown ends."""
+
+    async def end_streams(self) -> None:
+        """End the streams and long polls, and wait until they have."""
+        for task in list(self.waiting):
+            task.cancel("shutdown")
+        if self.waiting:
+            await asyncio.wait(self.waiting, timeout=3)
+
+
+def handlers(routes: Iterable[Route], mounted: Mounted, prefix: str = API) -> list[Any]:
+    """Return the Tornado handlers of the routes, and one for every other path."""
+    by_path: dict[str, dict[str, Route]] = defaultdict(dict)
+    for route in routes:
+        path = route.path if route.at_root else prefix + route.path
+        if route.method in by_path[path]:
+            raise TypeError(f"{route.method} {path} is there twice")
+        by_path[path][route.method] = route
+    # a path with fewer parameters is the more exact one: /jobs/a before /jobs/{name}
+    ordered = sorted(by_path, key=lambda path: (path.count("{"), path))
+    return [
+        *(
+            (_pattern(path), RouteHandler, {"verbs": by_path[path], "mounted": mounted})
+            for path in ordered
+        ),
+        (r".*", RouteHandler, {"verbs": {}, "mounted": mounted}),
+    ]
+
+
+def _pattern(path: str) -> str:
+    parts = re.split(r"\{(\w+)(:path)?\}", path)
+    pattern = re.escape(parts[0])
+    for name, rest, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        pattern += f"(?P<{name}>{'.+' if rest else '[^/]+'})" + re.escape(literal)
+    return pattern + "$"
+
+
+@web.stream_request_body
+class RouteHandler(web.RequestHandler):
+    """One request of one path."""
+
+    def initialize(self, verbs: Mapping[str, Route], mounted: Mounted) -> None:
+        self.verbs = verbs
+        self.mounted = mounted
+        self.route = NOWHERE
+        self.who: Who | None = None
+        self.arguments: dict[str, Any] = {}
+        self.content = bytearray()
+        self.upload: _Spool | None = None
+        self.received_bytes = 0
+        self.work: asyncio.Task[Any] | None = None
+        self.began = time.monotonic()
+
+    def set_default_headers(self) -> None:
+        self.set_header("Server", "Element")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Security-Policy", CONTENT_POLICY)
+
+    # ------------------------------------------------------------------------------ before the body
+
+    async def prepare(self) -> None:
+        self._check_host()
+        self.route = self.verbs.get(self.request.method or "", NOWHERE)
+        if self.route is NOWHERE:
+            self._no_route()
+        self.who = await self._caller()
+        self.route.access.check(self.who, self.path_kwargs)
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdigit() and int(length) > self.route.body_limit_bytes:
+            self._too_large()
+        self.arguments = self.route.bind_parameters(
+            self.path_kwargs, self._query(), self.request.headers
+        )
+        if self.route.takes_upload:
+            self.upload = await asyncio.to_thread(_Spool.make, self.mounted.spool)
+
+    def _check_host(self) -> None:
+        host = re.sub(r":\d+$", "", self.request.host.lower())
+        if host not in self.mounted.hosts:
+            raise Forbidden(
+                "This service does not answer to that host name.",
+                f"Use {' or '.join(sorted(self.mounted.hosts))}.",
+            )
+
+    def _no_route(self) -> NoReturn:
+        if not self.verbs:
+            raise NotFound(
+                "There is nothing at this address.", f"GET {API}/openapi.json lists all."
+            )
+        raise _WrongVerb(self.request.method or "", sorted(self.verbs))
+
+    async def _caller(self) -> Who | None:
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() not in {"bearer", "token"} or not token.strip():
+            return None
+        return await self.mounted.sign_in(token.strip())
+
+    def _query(self) -> dict[str, list[str]]:
+        try:
+            return {
+                name: [value.decode() for value in values]
+                for name, values in self.request.query_arguments.items()
+            }
+        except UnicodeDecodeError:
+            raise Invalid("The query is not UTF-8.") from None
+
+    def _too_large(self) -> NoReturn:
+        raise TooLarge(f"The body is larger than {self.route.body_limit_bytes:,} bytes.")
+
+    # ------------------------------------------------------------------------------------- the body
+
+    async def data_received(self, chunk: bytes) -> None:
+        if self._finished:
+            return
+        self.received_bytes += len(chunk)
+        try:
+            if self.received_bytes > self.route.body_limit_bytes:
+                self._too_large()
+            if self.upload is None:
+                self.content += chunk
+            else:
+                await self.upload.add(chunk)
+        except Exception as error:  # noqa: BLE001 - answered like any other, which Tornado does not
+            self._answer_error(error)
+
+    async def get(self, **_: str) -> None:
+        await self._run()
+
+    post = put = delete = get
+
+    async def _run(self) -> None:
+        if self._finished:
+            return
+        arguments = dict(self.arguments)
+        if "who" in self.route.annotations:
+            arguments["who"] = self.who
+        if self.route.body is not None and (self.content or not self.route.body_is_optional):
+            arguments["body"] = self.route.bind_body(bytes(self.content))
+        elif self.upload is not None:
+            arguments["body"] = await self.upload.complete()
+        self.work = asyncio.ensure_future(self._answer(self.route, arguments))
+        if self.route.method == "GET":
+            self.mounted.waiting.add(self.work)
+            self.work.add_done_callback(self.mounted.waiting.discard)
+        try:
+            await self.work
+        except asyncio.CancelledError:
+            # by `end_streams`, or since the reader went away
+            self._answer_error(Unavailable("The service is stopping.", "Try again in a moment."))
+
+    async def _answer(self, route: Route, arguments: dict[str, Any]) -> None:
+        try:
+            result = await route.function(self.mounted.services, **arguments)
+            match result:
+                case EventStream():
+                    await self._stream(result)
+                case FileAnswer():
+                    await self._send_file(result)
+                case TextAnswer():
+                    self.set_header("Content-Type", result.media_type)
+                    await self.finish(result.text)
+                case Answer():
+                    self._send_value(route, result)
+                case _:
+                    self._send_value(route, Answer(result))
+        except StreamClosedError:
+            log.debug("the reader of %s went away", self.request.path)
+
+    def _send_value(self, route: Route, answer: Answer[Any]) -> None:
+        self.set_status(answer.status or route.status)
+        for name, value in answer.headers.items():
+            self.set_header(name, value)
+        if answer.etag is not None:
+            self.set_header("ETag", f'"{answer.etag}"')
+            if route.method == "GET" and self.check_etag_header():
+                self.set_status(HTTPStatus.NOT_MODIFIED)
+        if self.get_status() in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+            self.finish()
+            return
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(_JSON.dump_json(answer.body))
+
+    def compute_etag(self) -> None:
+        """Leave out Tornado's own: hashing every answer costs more than it saves."""
+
+    # -------------------------------------------------------------------------------------- streams
+
+    async def _stream(self, stream: EventStream[Any]) -> None:
+        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("X-Accel-Buffering", "no")
+        events = aiter(stream.events)
+        coming: asyncio.Task[Any] | None = None
+        try:
+            await self.flush()
+            while True:
+                coming = coming or asyncio.ensure_future(anext(events))
+                done, _ = await asyncio.wait([coming], timeout=self.mounted.keep_alive_seconds)
+                if not done:
+                    self.write(": still here\n\n")
+                    await self.flush()
+                    continue
+                try:
+                    key, event = coming.result()
+                except StopAsyncIteration:
+                    break
+                finally:
+                    coming = None
+                self.write(b"id: %s\ndata: %s\n\n" % (str(key).encode(), _event_json(event)))
+                await self.flush()
+            self.write("event: end\ndata: {}\n\n")
+            await self.finish()
+        except ElementError as error:
+            self.write(f"event: problem\ndata: {error.problem.model_dump_json()}\n\n")
+            await self.finish()
+        finally:
+            if coming is not None:
+                coming.cancel()
+                await asyncio.wait([coming])
+            close = getattr(stream.events, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _cut(self) -> None:
+        stream = getattr(self.request.connection, "stream", None)
+        if stream is not None:
+            stream.close()
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if self.work is None:
+            self._discard_upload()
+        elif self.route.method == "GET":
+            # what changes something is finished whether anybody listens or not
+            self.work.cancel()
+
+    # ---------------------------------------------------------------------------------------- files
+
+    async def _send_file(self, answer: FileAnswer) -> None:
+        file, size_bytes = await asyncio.to_thread(_open_inside, answer.root, answer.path)
+        name = answer.path.rsplit("/", 1)[-1]
+        kind = answer.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        place = "attachment" if answer.attachment else "inline"
+        self.set_header("Content-Type", kind)
+        self.set_header("Content-Length", str(size_bytes))
+        self.set_header("Content-Disposition", f"{place}; filename*=UTF-8''{quote(name, safe='')}")
+        left = size_bytes
+        try:
+            while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
+                left -= len(chunk)
+                self.write(chunk)
+                await self.flush()
+        finally:
+            await asyncio.to_thread(file.close)
+        if left:
+            log.warning("%s shrank while it was sent", answer.path)
+            self._cut()
+            return
+        await self.finish()
+
+    # --------------------------------------------------------------------------------------- errors
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        _, error, _ = kwargs.get("exc_info", (None, None, None))
+        self._answer_error(error or ElementError(HTTPStatus(status_code).phrase))
+
+    def _answer_error(self, error: BaseException) -> None:
+        if self._finished:
+            return
+        if self._headers_written:
+            # a cut connection is the only honest end: the reader sees it and comes back
+            if not isinstance(error, Unavailable):
+                log.error("an answer to %s broke off", self.request.path, exc_info=error)
+            self._cut()
+            return
+        problem, status = self._problem(error)
+        self.clear()
+        self.set_status(status)
+        if isinstance(error, _WrongVerb):
+            self.set_header("Allow", ", ".join(error.verbs))
+        if status == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(problem.model_dump_json())
+
+    def _problem(self, error: BaseException) -> tuple[Problem, int]:
+        if isinstance(error, _WrongVerb):
+            return error.problem, HTTPStatus.METHOD_NOT_ALLOWED
+        if isinstance(error, ElementError) and type(error) is not ElementError:
+            return error.problem, error.status
+        if isinstance(error, web.HTTPError) and error.status_code < 500:
+            return Invalid("The address or a header is malformed.").problem, HTTPStatus.BAD_REQUEST
+        number = secrets.token_hex(4)
+        told = self.request.method, self.request.path
+        log.error("error %s of %s %s", number, *told, exc_info=error)
+        hint = f"The control plane's log tells more: look for error {number}."
+        if isinstance(error, ElementError):
+            hint = " ".join(filter(None, [error.hint, hint]))
+            return error.problem.model_copy(update={"hint": hint}), error.status
+        return Problem(
+            code="failed", message="Something went wrong inside Element.", hint=hint
+        ), 500
+
+    def log_exception(self, *_: Any) -> None:
+        """Leave it to `_problem`, which logs what was not expected, with its number."""
+
+    def on_finish(self) -> None:
+        self._discard_upload()
+        seconds = time.monotonic() - self.began
+        self.mounted.observe(self.route.method, self.route.path, self.get_status(), seconds)
+
+    def _discard_upload(self) -> None:
+        if self.upload is not None:
+            self.upload.remove()
+            self.upload = None
+
+
+async def _nothing(_: Any) -> None: ...
+
+
+NOWHERE = Route("GET", "other", _nothing, access=PUBLIC)
+"""The route of a request that has none."""
+
+
+class _WrongVerb(Invalid):
+    def __init__(self, verb: str, verbs: list[str]) -> None:
+        super().__init__(f"{verb} is not possible here.", f"Use {' or '.join(verbs)}.")
+        self.verbs = verbs
+
+
+def _event_json(event: Any) -> bytes:
+    if isinstance(event, bytes):
+        return event
+    return event.encode() if isinstance(event, str) else _JSON.dump_json(event)
+
+
+def _open_inside(root: Path, path: str) -> tuple[BinaryIO, int]:
+    """Open a regular file inside `root`, and say its size.
+
+    Raises:
+        NotFound: there is none, or the path or a link on it leads out.
+    """
+    missing = NotFound("There is no such file.")
+    try:
+        inside = (root / path).resolve(strict=True)
+        if not inside.is_relative_to(root.resolve(strict=True)):
+            raise missing
+        # what has become a link since it was resolved is refused, and a pipe does not block
+        descriptor = os.open(inside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError, RuntimeError):
+        raise missing from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise missing
+    return os.fdopen(descriptor, "rb"), found.st_size
+
+
+class _Spool:
+    """A body on its way into a temporary file, written and hashed in threads."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self._path = path
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._pending = bytearray()
+        self._size_bytes = 0
+
+    @classmethod
+    def make(cls, directory: Path) -> _Spool:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = directory / f"upload-{secrets.token_hex(16)}"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        return cls(path, os.fdopen(descriptor, "wb", buffering=0))
+
+    async def add(self, chunk: bytes) -> None:
+        self._pending += chunk
+        self._size_bytes += len(chunk)
+        if len(self._pending) >= CHUNK_BYTES:
+            await self._write()
+
+    async def complete(self) -> Upload:
+        await self._write()
+        return Upload(self._path, self._size_bytes, self._hash.hexdigest())
+
+    async def _write(self) -> None:
+        pending, self._pending = self._pending, bytearray()
+
+        def write() -> None:
+            self._hash.update(pending)
+            view = memoryview(pending)
+            while view:
+                view = view[self._file.write(view) :]
+
+        await asyncio.to_thread(write)
+
+    def remove(self) -> None:
+        self._file.close()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
