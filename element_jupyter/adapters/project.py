@@ -1,0 +1,497 @@
+"""The project on disk: where its root is, which of its files count, and what is in them.
+
+With git, the files are those that git tracks plus the untracked ones that it does not ignore;
+submodules and repositories inside are listed the same way. Without git (no repository, no binary,
+or a repository that git refuses) the tree is walked and every `.gitignore` in it honoured. In
+both, `.elementignore` of the root (gitignore syntax) takes files away, or with `!` gives ignored
+ones back, and what `NEVER_TAKEN` names (`.git`, `.ipynb_checkpoints`, `__pycache__`, `.venv`,
+`node_modules`) is left out unless git tracks it. Empty directories are not kept.
+
+The home directory and `/` are never a project: there only the visible files directly in them are
+taken, so that a notebook saved in the home directory does not carry `~/.ssh` along.
+
+Reading is done in threads: hashing and reading release the interpreter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pathspec import GitIgnoreSpec
+from pydantic import ValidationError
+
+from element_jupyter.core import readings
+from element_jupyter.core.errors import Conflict, ElementError, Invalid
+from element_jupyter.core.readings import Reading, Stamp
+from element_jupyter.core.snapshots import (
+    IGNORE_FILE,
+    NEVER_TAKEN,
+    Entry,
+    Manifest,
+    SnapshotLimits,
+)
+
+CHUNK_BYTES = 1 << 20
+BATCH_FILES = 32
+WORKERS = min(4, os.cpu_count() or 1)
+ATTEMPTS = 3
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes read so far and the bytes to read."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A project's manifest, where to read each blob, and what a person should know."""
+
+    manifest: Manifest
+    sources: Mapping[str, Path]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A saved snapshot."""
+
+    snapshot_id: str
+    manifest: Manifest
+    warnings: tuple[str, ...]
+
+
+def find_root(notebook: Path) -> Path:
+    """Return the nearest directory upwards that holds `.git`, else the notebook's own.
+
+    The climb ends below the home directory, at `/`, at another file system, and at a directory
+    where anybody may create files (`/tmp`): a repository there belongs to somebody else's intent.
+    """
+    start = notebook.absolute().parent.resolve()
+    home = Path.home().resolve()
+    try:
+        device = start.stat().st_dev
+    except OSError as error:
+        raise Invalid(f"There is no directory '{start}'.", field="notebook") from error
+    for directory in (start, *start.parents):
+        status = directory.stat()
+        open_to_all = status.st_mode & stat.S_ISVTX and status.st_mode & stat.S_IWOTH
+        if _is_broad(directory, home) or status.st_dev != device or open_to_all:
+            break
+        if os.path.lexists(directory / ".git"):
+            return directory
+    return start
+
+
+async def snapshot(
+    root: Path,
+    store: Callable[[Scan], str],
+    *,
+    limits: SnapshotLimits | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """Scan a project and hand it to `store`, off the event loop; both again if a file changed.
+
+    `store` runs in a thread and returns the snapshot id, as `partial(save, blobs)` does.
+
+    Raises:
+        Conflict: files kept changing between being scanned and being stored.
+        Invalid, TooLarge: as `scan`.
+    """
+    stopped = threading.Event()
+
+    def once(*, reread: bool) -> Snapshot:
+        found = scan(
+            root, limits=limits, cache=cache, progress=progress, stopped=stopped, reread=reread
+        )
+        return Snapshot(store(found), found.manifest, found.warnings)
+
+    def work() -> Snapshot:
+        for attempt in range(1, ATTEMPTS):
+            with suppress(Conflict):
+                return once(reread=attempt > 1)
+        return once(reread=True)
+
+    try:
+        return await asyncio.to_thread(work)
+    finally:
+        stopped.set()
+
+
+def scan(
+    root: Path,
+    *,
+    limits: SnapshotLimits | None = None,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    stopped: threading.Event | None = None,
+    reread: bool = False,
+) -> Scan:
+    """Read a project's files, only those that changed since the last scan of the same root.
+
+    What was read last is remembered in a file below `cache` (default `~/.cache/element`); if it is
+    damaged or gone, or with `reread`, everything is read.
+
+    Raises:
+        Invalid: a file that cannot be in a snapshot, named.
+        TooLarge: over a limit; found before any content is read.
+        ElementError: `stopped` was set.
+    """
+    root = root.resolve()
+    if not root.is_dir():
+        raise Invalid(f"There is no directory '{root}'.", field="root")
+    limits = limits or SnapshotLimits()
+    names, warnings = _list(root)
+    stats = _stat(root, names)
+    links = {
+        path: str((root / path).readlink()) for path, s in stats.items() if stat.S_ISLNK(s.st_mode)
+    }
+    files = {path: s for path, s in stats.items() if path not in links}
+    warnings += limits.check_sizes({path: s.st_size for path, s in files.items()})
+    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
+    index = (cache or Path.home() / ".cache" / "element") / "snapshots" / name
+    known = {} if reread else _known(index)
+    read = _read_all(root, files, known, progress, stopped or threading.Event())
+    if read != known:
+        _remember(index, read)
+
+    entries: list[Entry] = []
+    sources: dict[str, Path] = {}
+    for path, target in links.items():
+        with _valid(path):
+            entries.append(Entry.of_link(path, target))
+    for path, (stamp, digest) in read.items():
+        executable = bool(files[path].st_mode & stat.S_IXUSR)
+        with _valid(path):
+            entries.append(
+                Entry(path=path, digest=digest, size_bytes=stamp.size_bytes, executable=executable)
+            )
+        sources.setdefault(digest, root / path)
+    with _valid(None):
+        manifest = Manifest(entries=tuple(entries))
+    warnings += manifest.remarks()
+    return Scan(manifest, sources, tuple(warnings))
+
+
+def _is_broad(directory: Path, home: Path) -> bool:
+    return directory == home or directory in home.parents or directory.parent == directory
+
+
+# Listing
+
+
+def _list(root: Path) -> tuple[list[str], list[str]]:
+    if _is_broad(root, Path.home().resolve()):
+        visible = (entry for entry in os.scandir(root) if not entry.name.startswith("."))
+        names = [entry.name for entry in visible if entry.is_file(follow_symlinks=False)]
+        warning = (
+            f"'{root}' is too broad to be a project: only the visible files directly in it are "
+            "taken. Move the notebook into a directory of its own to take more along."
+        )
+        return names, [warning]
+    rules = _rules(root / IGNORE_FILE)
+    git = shutil.which("git")
+    if git is not None and (top := _git(git, root, "rev-parse", "--show-prefix")) is not None:
+        return _list_git(git, root, rules, prefix=top.decode().strip())
+    names = list(_walk(root, "", [("", _spec([*NEVER_TAKEN]))], ("", _spec(rules))))
+    warning = (
+        "git does not answer here: what .gitignore names is left out even where it is tracked."
+    )
+    return names, [warning] if os.path.lexists(root / ".git") else []
+
+
+def _rules(path: Path) -> list[str]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    except (FileNotFoundError, IsADirectoryError):
+        return []
+    except OSError as error:
+        raise _unreadable(path.name, error) from error
+    lines = [line.rstrip("\r") for line in text.split("\n")]
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def _list_git(git: str, root: Path, rules: list[str], prefix: str) -> tuple[list[str], list[str]]:
+    # patterns given on the command line go before .gitignore, so that `!` can give files back;
+    # git reads them from the top of the repository, hence only when this is the top
+    spec = _spec(rules)
+    exclude = [*NEVER_TAKEN, *([] if prefix else rules)]
+    tracked = _names(git, root, "--cached")
+    if prefix:
+        tracked = [name for name in tracked if not spec.match_file(name)]
+    elif rules:
+        excluded = _names(git, root, "--cached", "--ignored", *(f"--exclude={r}" for r in rules))
+        tracked = sorted({*tracked} - {*excluded})
+    untracked = _names(
+        git, root, "--others", "--exclude-standard", *(f"--exclude={r}" for r in exclude)
+    )
+    if prefix:
+        untracked = [name for name in untracked if not spec.match_file(name)]
+    names: list[str] = []
+    warnings: list[str] = []
+    for name in (*tracked, *untracked):
+        inner = root / name
+        if not inner.is_dir() or inner.is_symlink():
+            names.append(name)
+        elif os.path.lexists(inner / ".git"):
+            # a submodule, or a repository that the project ignores nothing of
+            below = name.rstrip("/")
+            inside, said = _list_git(git, inner, _rules(inner / IGNORE_FILE), prefix="")
+            kept = (f"{below}/{path}" for path in inside)
+            names += [path for path in kept if not spec.match_file(path)]
+            warnings += said
+        elif name in tracked:
+            warnings.append(
+                f"The submodule '{name}' is not checked out, so its files are not in the snapshot."
+            )
+    _refuse_special(git, root, names, spec)
+    return names, warnings
+
+
+def _names(git: str, root: Path, *options: str) -> list[str]:
+    answer = _git(git, root, "ls-files", "-z", "--deduplicate", *options)
+    if answer is None:
+        raise Invalid(f"git cannot list the files of '{root}'.", "Try `git status` there.")
+    return [os.fsdecode(name) for name in answer.split(b"\0") if name]
+
+
+def _git(git: str, root: Path, *arguments: str) -> bytes | None:
+    """Return what git prints, None if it fails; it runs nothing that the repository names."""
+    outer = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+    done = subprocess.run(
+        [git, "-c", "core.fsmonitor=false", "-c", "core.untrackedCache=false", *arguments],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        # a hook that calls us must not make git look at another repository than the project's
+        env={
+            **{name: value for name, value in os.environ.items() if name not in outer},
+            "GIT_OPTIONAL_LOCKS": "0",
+            "LC_ALL": "C",
+        },
+    )
+    if b"could not open directory" in done.stderr:
+        raise Invalid(
+            f"A directory cannot be read: {done.stderr.decode(errors='replace').strip()}.",
+            f"Make it readable, or name it in {IGNORE_FILE}.",
+        )
+    return done.stdout if done.returncode == 0 else None
+
+
+def _refuse_special(git: str, root: Path, names: Iterable[str], spec: GitIgnoreSpec) -> None:
+    """Refuse sockets and the like beside the files: git passes over them in silence."""
+    special = []
+    for directory in {"", *(name.rpartition("/")[0] for name in names)}:
+        for entry in os.scandir(root / directory):
+            if not (entry.is_symlink() or entry.is_dir() or entry.is_file()):
+                path = f"{directory}/{entry.name}".lstrip("/")
+                if not spec.match_file(path):
+                    special.append(path)
+    for path in special:
+        if _git(git, root, "check-ignore", "-q", "--", path) is None:
+            raise _not_a_file(path)
+
+
+Rules = tuple[str, GitIgnoreSpec]
+"""The directory that the patterns are relative to, with a slash at the end unless empty."""
+
+
+def _walk(root: Path, below: str, ignores: list[Rules], own: Rules) -> Iterator[str]:
+    try:
+        entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+    except OSError as error:
+        raise _unreadable(below or ".", error) from error
+    if any(entry.name == ".gitignore" and entry.is_file() for entry in entries):
+        ignores = [*ignores, (below, _spec(_rules(root / below / ".gitignore")))]
+    for entry in entries:
+        directory = entry.is_dir(follow_symlinks=False)
+        path = f"{below}{entry.name}" + ("/" if directory else "")
+        if entry.name == ".git" or _is_ignored(path, [*ignores, own]):
+            continue
+        if directory:
+            yield from _walk(root, path, ignores, own)
+        else:
+            yield path
+
+
+def _is_ignored(path: str, ignores: list[Rules]) -> bool:
+    for base, spec in reversed(ignores):
+        verdict = spec.check_file(path[len(base) :]).include
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _spec(rules: list[str]) -> GitIgnoreSpec:
+    try:
+        return GitIgnoreSpec.from_lines(rules)
+    except ValueError as error:
+        raise Invalid(f"A pattern of {IGNORE_FILE} is not valid: {error}.") from error
+
+
+# Looking
+
+
+def _stat(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
+    """Look at each file that is there; one below a link is not the project's."""
+    real: dict[str, bool] = {"": True}
+
+    def is_real(directory: str) -> bool:
+        if directory not in real:
+            above = directory.rpartition("/")[0]
+            try:
+                mode = os.lstat(root / directory).st_mode
+                real[directory] = is_real(above) and stat.S_ISDIR(mode)
+            except OSError:
+                real[directory] = False
+        return real[directory]
+
+    found = {}
+    for name in names:
+        if not is_real(name.rpartition("/")[0]):
+            continue
+        try:
+            status = os.lstat(root / name)
+        except FileNotFoundError:
+            continue  # tracked and deleted
+        except OSError as error:
+            raise _unreadable(name, error) from error
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+            raise _not_a_file(name)
+        found[name] = status
+    return found
+
+
+# Reading
+
+
+def _read_all(
+    root: Path,
+    files: dict[str, os.stat_result],
+    known: dict[str, Reading],
+    progress: Progress | None,
+    stopped: threading.Event,
+) -> dict[str, Reading]:
+    now = time.time()
+    read: dict[str, Reading] = {}
+    todo: list[str] = []
+    for path, status in files.items():
+        stamp, record = Stamp.of(status), known.get(path)
+        if record is None or record.stamp != stamp or stamp.is_racy(now):
+            todo.append(path)
+        else:
+            read[path] = record
+    total = sum(files[path].st_size for path in todo)
+    done = 0
+    lock = threading.Lock()
+
+    def advance(size_bytes: int) -> None:
+        nonlocal done
+        if stopped.is_set():
+            raise ElementError("The snapshot was stopped.")
+        if progress is not None:
+            with lock:
+                done += size_bytes
+                progress(done, total)
+
+    def read_batch(paths: list[str]) -> list[tuple[str, Reading]]:
+        return [(path, _read(root, path, advance)) for path in paths]
+
+    batches = [todo[i : i + BATCH_FILES] for i in range(0, len(todo), BATCH_FILES)]
+    with ThreadPoolExecutor(WORKERS, thread_name_prefix="snapshot") as pool:
+        futures = [pool.submit(read_batch, batch) for batch in batches]
+        try:
+            for future in futures:
+                read.update(future.result())
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return read
+
+
+def _read(root: Path, path: str, advance: Callable[[int], None]) -> Reading:
+    for _ in range(ATTEMPTS):
+        hasher = hashlib.sha256()
+        try:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+            with os.fdopen(os.open(root / path, flags), "rb", buffering=0) as file:
+                before = os.fstat(file.fileno())
+                if not stat.S_ISREG(before.st_mode):
+                    raise _not_a_file(path)
+                while chunk := file.read(CHUNK_BYTES):
+                    hasher.update(chunk)
+                    advance(len(chunk))
+                after = os.fstat(file.fileno())
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        if Stamp.of(before) == Stamp.of(after):
+            return Reading(Stamp.of(after), hasher.hexdigest())
+    raise Invalid(
+        f"'{path}' keeps changing while it is read.",
+        f"Stop what writes it, or name it in {IGNORE_FILE}.",
+    )
+
+
+def _known(path: Path) -> dict[str, Reading]:
+    try:
+        return readings.decode(path.read_bytes())
+    except OSError:
+        return {}
+
+
+def _remember(path: Path, read: dict[str, Reading]) -> None:
+    partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
+            file.write(readings.encode(read, time.time()))
+        partial.replace(path)
+    except OSError:
+        # a cache that cannot be written (a read-only home, a full quota) costs time only
+        with suppress(OSError):
+            partial.unlink()
+
+
+# Refusing
+
+
+def _unreadable(path: str, error: OSError) -> Invalid:
+    return Invalid(
+        f"'{path}' cannot be read: {error.strerror}.",
+        f"Make it readable, or name it in {IGNORE_FILE}.",
+        field=path,
+    )
+
+
+def _not_a_file(path: str) -> Invalid:
+    return Invalid(
+        f"'{path}' is a device, socket or pipe, which a snapshot cannot hold.",
+        f"Remove it, or name it in {IGNORE_FILE}.",
+        field=path,
+    )
+
+
+@contextmanager
+def _valid(path: str | None) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise Invalid(
+            f"{'The project' if path is None else repr(path)} cannot be in a snapshot: "
+            f"{reason.removeprefix('Value error, ')}.",
+            f"Rename or remove it, or name it in {IGNORE_FILE}.",
+            field=path,
+        ) from None
