@@ -1,0 +1,126 @@
+"""Airflow's home in the data directory: its configuration, its secrets, the person's DAG folder.
+
+Each setting that differs from Airflow 3.3's default says why. The file is written anew at each
+start: it is derived, and `airflow` commands of a person work with it by `AIRFLOW_HOME` alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from element_jupyter.platform.data import Data, write_private
+
+USERNAME: Final = "element"
+Sections = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
+class AirflowSetup:
+    """What the configuration depends on."""
+
+    port: int
+    database_url: str
+    """SQLAlchemy URL with the driver psycopg2."""
+    async_database_url: str
+    """The same database with the driver asyncpg."""
+    parallelism: int
+    element_bundle: dict[str, object] | None
+    """Class path and arguments of the DAG bundle that is fed by the job store."""
+
+
+def write_home(data: Data, setup: AirflowSetup) -> None:
+    """Write airflow.cfg and the control plane's sign-in; create the person's DAG folder."""
+    for directory in (data.airflow, data.dags):
+        directory.mkdir(mode=0o700, exist_ok=True)
+    passwords = {USERNAME: data.secret("airflow-password")}
+    write_private(data.airflow_passwords, json.dumps(passwords) + "\n")
+    write_private(data.airflow / "airflow.cfg", _text(_sections(data, setup)))
+
+
+def _sections(data: Data, setup: AirflowSetup) -> Sections:
+    url = f"http://127.0.0.1:{setup.port}"
+    return {
+        "core": {
+            "executor": "LocalExecutor",
+            "parallelism": setup.parallelism,  # each of the default 32 would be an idle process
+            "auth_manager": "airflow.api_fastapi.auth.managers.simple."
+            "simple_auth_manager.SimpleAuthManager",
+            "simple_auth_manager_users": f"{USERNAME}:admin",
+            "simple_auth_manager_passwords_file": data.airflow_passwords,
+            "fernet_key": data.fernet_key("airflow-fernet-key"),
+            "execution_api_server_url": f"{url}/execution/",
+            "dags_folder": data.dags,
+            "load_examples": False,
+            "dags_are_paused_at_creation": False,  # a saved job is meant to run
+            "min_serialized_dag_update_interval": 0,  # 30 would drop a second edit without a word
+            "hostname_callable": "socket.gethostname",  # the default asks DNS, which may hang
+            "max_active_tasks_per_dag": 64,  # the control plane's queue is what limits
+        },
+        "database": {
+            "sql_alchemy_conn": setup.database_url,
+            "sql_alchemy_conn_async": setup.async_database_url,
+            "sql_alchemy_max_overflow": 15,
+            "check_migrations": False,  # done once, before any component starts
+        },
+        "dag_processor": {
+            "dag_bundle_config_list": json.dumps(_bundles(data, setup)),
+            "min_file_process_interval": 86400,  # changed files are seen by mtime all the same
+            "bundle_refresh_check_interval": 1,
+            "parsing_processes": 1,
+            "dag_file_processor_timeout": 50,
+            "health_check_threshold": 60,
+        },
+        "scheduler": {
+            "scheduler_idle_sleep_time": 0.25,  # 1 s would be most of the time of a short run
+            "orphaned_tasks_check_interval": 15,  # after a crash tasks would hang for 300 s
+            "scheduler_health_check_threshold": 20,
+            "catchup_by_default": False,
+        },
+        "triggerer": {"triggerer_health_check_threshold": 20},
+        "workers": {
+            "min_heartbeat_interval": 1,  # 5 would hold the slot of many short tasks for 5 s
+            "execution_api_timeout": 30,
+            "execution_api_retries": 8,  # outlives a restart of the API server
+        },
+        "api": {
+            "host": "127.0.0.1",  # the default is every address
+            "port": setup.port,
+            "base_url": url,
+            "workers": 1,
+            "secret_key": data.secret("airflow-secret-key"),
+            "instance_name": "Element",
+            "expose_config": False,
+        },
+        "api_auth": {"jwt_secret": data.secret("airflow-jwt-secret")},
+        "logging": {
+            "base_log_folder": data.airflow / "logs",
+            "dag_processor_child_process_log_directory": data.airflow / "logs" / "dag_processor",
+            "colored_console_log": False,
+            "file_task_handler_new_folder_permissions": "0o700",
+            "file_task_handler_new_file_permissions": "0o600",
+        },
+        "metrics": {"statsd_on": False, "otel_on": False},
+        "traces": {"otel_on": False},
+        "usage_data_collection": {"enabled": False},
+    }
+
+
+def _bundles(data: Data, setup: AirflowSetup) -> list[dict[str, object]]:
+    own: dict[str, object] = {
+        "name": "dags-folder",
+        "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+        "kwargs": {"path": str(data.dags), "refresh_interval": 5},
+    }
+    return [own] if setup.element_bundle is None else [setup.element_bundle, own]
+
+
+def _text(sections: Sections) -> str:
+    lines = ["# Written by `element up` at each start; edits are lost.", ""]
+    for section, options in sections.items():
+        lines.append(f"[{section}]")
+        # configparser interpolates %
+        lines.extend(f"{name} = {str(value).replace('%', '%%')}" for name, value in options.items())
+        lines.append("")
+    return "\n".join(lines)

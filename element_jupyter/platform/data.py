@@ -1,0 +1,137 @@
+"""The data directory: where everything that Element keeps lies, and how its private files are made.
+
+data.json      format of the directory       token        API token of the local user
+up.lock        held by `element up`          state.json   what runs now
+ports.json     ports, kept so that URLs stay secrets/     0600 files
+run/           sockets                       logs/        one file per process
+postgres/  jobs/  blobs/  runs/  airflow/  dags/
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from element_jupyter.core.errors import Conflict, Unavailable
+
+FORMAT: Final = 1
+"""Raised when an older Element could not read what this one writes."""
+
+_DIRECTORIES: Final = ("secrets", "run", "logs", "jobs", "blobs", "runs")
+_NEEDED_BYTES: Final = (
+    300_000_000  # an empty cluster, its log and Airflow's tables, and room to run
+)
+
+
+class Data:
+    """Paths in the data directory, and the secrets that are generated there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.token_file = root / "token"
+        self.lock_file = root / "up.lock"
+        self.state_file = root / "state.json"
+        self.ports_file = root / "ports.json"
+        self.postgres = root / "postgres"
+        self.airflow = root / "airflow"
+        self.dags = root / "dags"
+        self.logs = root / "logs"
+        self.run = root / "run"
+        self.airflow_passwords = root / "secrets" / "airflow-passwords.json"
+
+    def create(self) -> None:
+        """Create the directory, its parts and its secrets, or check those that are there.
+
+        Raises:
+            Unavailable: it cannot be written, or the disk is full.
+            Conflict: it was written by an Element too new for this one.
+        """
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            _check_space(self.root)
+            self._check_format()
+            for name in _DIRECTORIES:
+                (self.root / name).mkdir(mode=0o700, exist_ok=True)
+            _secret(self.token_file, 32)
+        except OSError as error:
+            raise Unavailable(
+                f"The data directory {self.root} cannot be used: {error.strerror}.",
+                "Give one that you may write to: element up --data DIR.",
+            ) from error
+
+    def secret(self, name: str) -> str:
+        """Return a secret, generated when it is first asked for."""
+        return _secret(self.root / "secrets" / name, 48)
+
+    def fernet_key(self, name: str) -> str:
+        """Return a secret in the form that Fernet wants: 32 bytes in URL-safe base64."""
+        path = self.root / "secrets" / name
+        if not path.exists():
+            write_private(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() + "\n")
+        return path.read_text().strip()
+
+    def log(self, process: str) -> Path:
+        """Return the log file of a process; what is over 10 MB is put aside first."""
+        path = self.logs / f"{process}.log"
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > 10_000_000:
+                path.replace(path.with_suffix(".log.1"))
+        return path
+
+    def _check_format(self) -> None:
+        path = self.root / "data.json"
+        if not path.exists():
+            write_private(path, json.dumps({"format": FORMAT}) + "\n")
+            return
+        try:
+            found = int(json.loads(path.read_text())["format"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise Conflict(
+                f"{path} is not readable as the mark of an Element data directory.",
+                f'If it is one, restore the file: {{"format": {FORMAT}}}.',
+            ) from error
+        if found != FORMAT:
+            raise Conflict(
+                f"The data directory {self.root} has format {found}, this Element reads {FORMAT}.",
+                "Upgrade Element, or give another data directory."
+                if found > FORMAT
+                else "Start the Element that wrote it, or give another data directory.",
+            )
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 so that a reader sees the old text or the new one, never a part."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _secret(path: Path, length_bytes: int) -> str:
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(length_bytes) + "\n")
+    return path.read_text().strip()
+
+
+def _check_space(root: Path) -> None:
+    disk = os.statvfs(root)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < _NEEDED_BYTES:
+        raise Unavailable(
+            f"Only {free_bytes // 1_000_000} MB are free where {root} lies; "
+            f"Element needs {_NEEDED_BYTES // 1_000_000} MB to start.",
+            "Free some space, or give a data directory on another disk.",
+        )
