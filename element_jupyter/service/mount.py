@@ -1,8 +1,9 @@
 """Routes on Tornado: the mechanism of every request, once.
 
 In this order: the Host header, the verb, sign-in, access, the size of the body, parameters, body,
-the function, its answer. Whatever goes wrong on the way is answered as a `Problem`. The body is not
-read before the caller is known.
+the function, its answer. Whatever goes wrong on the way is answered as a `Problem`. The body of a
+request that is refused is discarded as it comes, since a client that is still sending when the
+connection closes never sees why; one over `DISCARD_BYTES` is cut off.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 API = "/api/v1"
 KEEP_ALIVE_SECONDS = 15.0
 CHUNK_BYTES = 1 << 20
+DISCARD_BYTES = 50_000_000
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """What a browser may do with an answer that it shows: a notebook's HTML is not to be trusted."""
 
@@ -127,6 +129,7 @@ class RouteHandler(web.RequestHandler):
         self.content = bytearray()
         self.upload: _Spool | None = None
         self.received_bytes = 0
+        self.refused: Exception | None = None
         self.work: asyncio.Task[Any] | None = None
         self.began = time.monotonic()
 
@@ -139,6 +142,22 @@ class RouteHandler(web.RequestHandler):
     # ------------------------------------------------------------------------------ before the body
 
     async def prepare(self) -> None:
+        try:
+            await self._admit()
+        except Exception as error:  # noqa: BLE001 - answered, once the body has come
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        headers = self.request.headers
+        length = headers.get("Content-Length", "0")
+        comes = "Transfer-Encoding" in headers or (length.isdigit() and int(length) > 0)
+        over = length.isdigit() and int(length) > DISCARD_BYTES
+        if comes and not over and "Expect" not in headers:
+            self.refused = error
+        else:
+            self._answer_error(error)
+
+    async def _admit(self) -> None:
         self._check_host()
         self.route = self.verbs.get(self.request.method or "", NOWHERE)
         if self.route is NOWHERE:
@@ -193,6 +212,10 @@ class RouteHandler(web.RequestHandler):
         if self._finished:
             return
         self.received_bytes += len(chunk)
+        if self.refused is not None:
+            if self.received_bytes > DISCARD_BYTES:
+                self._answer_error(self.refused)
+            return
         try:
             if self.received_bytes > self.route.body_limit_bytes:
                 self._too_large()
@@ -201,7 +224,9 @@ class RouteHandler(web.RequestHandler):
             else:
                 await self.upload.add(chunk)
         except Exception as error:  # noqa: BLE001 - answered like any other, which Tornado does not
-            self._answer_error(error)
+            self.content.clear()
+            self._discard_upload()
+            self.refused = error
 
     async def get(self, **_: str) -> None:
         await self._run()
@@ -209,6 +234,8 @@ class RouteHandler(web.RequestHandler):
     post = put = delete = get
 
     async def _run(self) -> None:
+        if self.refused is not None:
+            self._answer_error(self.refused)
         if self._finished:
             return
         arguments = dict(self.arguments)
@@ -224,6 +251,8 @@ class RouteHandler(web.RequestHandler):
             self.work.add_done_callback(self.mounted.waiting.discard)
         try:
             await self.work
+        except Exception as error:  # noqa: BLE001 - Tornado's own way would end a broken stream well
+            self._answer_error(error)
         except asyncio.CancelledError:
             # by `end_streams`, or since the reader went away
             self._answer_error(Unavailable("The service is stopping.", "Try again in a moment."))
