@@ -3,3 +3,17 @@
 Importing this package costs nothing: the faces (server, hub, service, runner, provider) are
 imported by the process that needs them. `tests/test_architecture.py` holds the rules.
 """
+
+from __future__ import annotations
+
+
+def _jupyter_server_extension_points() -> list[dict[str, object]]:
+    """Tell Jupyter Server what to load."""
+    from element_jupyter.platform.lab import ElementExtension
+
+    return [{"module": "element_jupyter.platform.lab", "app": ElementExtension}]
+
+
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell `jupyter-builder develop` where the built front end is."""
+    return [{"src": "labextension", "dest": "@element/labextension"}]

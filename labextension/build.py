@@ -4,8 +4,8 @@ Called by hatch-jupyter-builder for every wheel, sdist and editable install (`uv
 
 - from an sdist, which carries the built files, nothing is done and no Node is needed;
 - in a checkout, the front end is built when its sources have changed since the last build;
-- without Node, an editable install goes on without a front end and says so, since everything but the
-  buttons in JupyterLab works; a wheel or an sdist is refused.
+- without Node, an editable install goes on without a front end and says so, since everything but
+  the buttons in JupyterLab works; a wheel or an sdist is refused.
 """
 
 from __future__ import annotations
