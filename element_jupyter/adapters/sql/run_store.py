@@ -1,0 +1,409 @@
+"""Runs in PostgreSQL: every change is one transaction that checks what it changes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from pydantic import JsonValue
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    bindparam,
+    column,
+    distinct,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.types import Text
+
+from element_jupyter.adapters.sql.database import transaction
+from element_jupyter.adapters.sql.fire_store import fire_ran, fire_refused, fire_state
+from element_jupyter.adapters.sql.run_rows import (
+    document_values,
+    record_of,
+    run_values,
+    select_records,
+)
+from element_jupyter.adapters.sql.schema import (
+    executing,
+    group,
+    live,
+    run_documents,
+    run_keys,
+    runs,
+)
+from element_jupyter.core.admission import Waiting, admit
+from element_jupyter.core.errors import Conflict, NotFound
+from element_jupyter.core.fires import Known
+from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.runs import NEXT, FireRecord, Run, RunState, Trigger
+
+_ADMISSION_LOCK: Final = 0x61646D69  # any number, the same for every control plane
+_QUEUE_WINDOW: Final = 200
+"""Queued runs that one admission looks at; those whose job is busy are not among them."""
+
+
+@dataclass(frozen=True)
+class Created:
+    """What a request for a run came to: `record` is None when its fire was refused."""
+
+    record: RunRecord | None
+    created: bool = False
+    refused: FireRecord | None = None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The runs that wait, the next first, and what runs meanwhile."""
+
+    waiting: tuple[Waiting, ...]
+    executing: int
+    active: dict[str, set[str]]
+    """Groups of each job that execute."""
+
+
+class SqlRunStore:
+    """The record of runs; safe for several control planes on one database."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    # ------------------------------------------------------------------------------- creating
+
+    async def create(
+        self,
+        record: RunRecord,
+        key: str | None,
+        refusal: Callable[[Known], FireRecord | None],
+    ) -> Created:
+        """Add a queued run, or return the one that this request means already.
+
+        That is the run with the same key, else the live one of the same job, DAG run and task
+        (which then has this key too), unless it was told to stop. `refusal` is asked when the run
+        is for a fire, and its answer is written instead of the run.
+        """
+        run = record.run
+        async with transaction(self._engine) as connection:
+            for one_at_a_time in (run.job, key):
+                if one_at_a_time is not None:
+                    lock = func.hashtextextended(one_at_a_time, 0)
+                    await connection.execute(select(func.pg_advisory_xact_lock(lock)))
+            if found := await self._same(connection, run, key):
+                return Created(found)
+            if run.job is not None and record.due_at is not None:
+                known = await self._known(connection, run, record.due_at)
+                if refused := refusal(known):
+                    await fire_refused(connection, refused)
+                    return Created(None, refused=refused)
+            await connection.execute(insert(runs).values(run_values(record)))
+            await connection.execute(
+                insert(run_documents).values(run_id=run.run_id, **document_values(run))
+            )
+            if key is not None:
+                await connection.execute(insert(run_keys).values(key=key, run_id=run.run_id))
+            if run.job is not None and record.due_at is not None:
+                await fire_ran(connection, run.job, record.due_at, run.run_id)
+        return Created(record, created=True)
+
+    async def _same(
+        self, connection: AsyncConnection, run: Run, key: str | None
+    ) -> RunRecord | None:
+        if key is not None:
+            row = (
+                await connection.execute(
+                    select_records()
+                    .join(run_keys, run_keys.c.run_id == runs.c.run_id)
+                    .where(run_keys.c.key == key)
+                )
+            ).one_or_none()
+            if row is not None:
+                return record_of(row)
+        if run.job is None or run.dag_run_id is None:
+            return None
+        row = (
+            await connection.execute(
+                select_records()
+                .where(live, runs.c.stop_requested_at.is_(None))
+                .where(runs.c.job == run.job, runs.c.dag_run_id == run.dag_run_id)
+                .where(runs.c.task == run.task)
+            )
+        ).one_or_none()
+        if row is None:
+            return None
+        if key is not None:
+            await connection.execute(insert(run_keys).values(key=key, run_id=row.run_id))
+        return record_of(row)
+
+    async def _known(self, connection: AsyncConnection, run: Run, due_at: datetime) -> Known:
+        active = await connection.scalars(
+            select(distinct(group))
+            .where(runs.c.job == run.job, live)
+            .where(group != (run.dag_run_id or run.run_id))
+        )
+        overlapping = await connection.scalar(
+            select(runs.c.run_id)
+            .where(runs.c.job == run.job, runs.c.due_at < due_at, runs.c.created_at <= due_at)
+            .where(or_(runs.c.finished_at.is_(None), runs.c.finished_at > due_at))
+            .order_by(runs.c.created_at.desc())
+            .limit(1)
+        )
+        return Known(
+            state=await fire_state(connection, run.job or "", due_at),
+            active=tuple(active),
+            overlapping=overlapping,
+        )
+
+    # ------------------------------------------------------------------------------- changing
+
+    async def change(
+        self, run_id: str, change: Callable[[RunRecord], RunRecord]
+    ) -> tuple[RunRecord, RunRecord]:
+        """Replace a record by what `change` makes of it; returns it before and after.
+
+        Raises:
+            NotFound: there is no such run.
+            Conflict: no run goes from the one state to the other.
+        """
+        async with transaction(self._engine) as connection:
+            row = (
+                await connection.execute(
+                    select_records().where(runs.c.run_id == run_id).with_for_update(of=runs)
+                )
+            ).one_or_none()
+            if row is None:
+                raise unknown(run_id)
+            before = record_of(row)
+            after = change(before)
+            old, new = before.run.state, after.run.state
+            if new is not old and new not in NEXT[old]:
+                raise Conflict(f"The run {run_id} is {old}: it cannot become {new}.")
+            await self._write(connection, before, after)
+        return before, after
+
+    async def _write(
+        self, connection: AsyncConnection, before: RunRecord, after: RunRecord
+    ) -> None:
+        old, new = run_values(before), run_values(after)
+        if changed := {name: value for name, value in new.items() if value != old[name]}:
+            await connection.execute(
+                update(runs)
+                .where(runs.c.run_id == after.run.run_id, runs.c.state == before.run.state)
+                .values(changed)
+            )
+        old, new = document_values(before.run), document_values(after.run)
+        if changed := {name: value for name, value in new.items() if value != old[name]}:
+            await connection.execute(
+                update(run_documents)
+                .where(run_documents.c.run_id == after.run.run_id)
+                .values(changed)
+            )
+
+    async def admit(self, capacity: int, until: datetime) -> list[RunRecord]:
+        """Let the oldest runs start for which there is a place; `until` is their deadline."""
+        async with transaction(self._engine) as connection:
+            await connection.execute(select(func.pg_advisory_xact_lock(_ADMISSION_LOCK)))
+            active, taken = await self._executing(connection)
+            if taken >= capacity:
+                return []
+            rows = await connection.execute(
+                select(runs.c.run_id, runs.c.job, group.label("group"), runs.c.max_active)
+                .where(runs.c.state == RunState.QUEUED, ~_held())
+                .order_by(runs.c.created_at, runs.c.run_id)
+                .limit(_QUEUE_WINDOW)
+                .with_for_update(skip_locked=True, of=runs)
+            )
+            chosen = admit([Waiting(*row) for row in rows], capacity - taken, active)
+            if not chosen:
+                return []
+            await connection.execute(
+                update(runs)
+                .where(runs.c.run_id.in_(chosen), runs.c.state == RunState.QUEUED)
+                .values(state=RunState.STARTING, reason="", lease_until=until)
+            )
+            found = await connection.execute(
+                select_records()
+                .where(runs.c.run_id.in_(chosen))
+                .order_by(runs.c.created_at, runs.c.run_id)
+            )
+            return [record_of(row) for row in found]
+
+    async def renew(self, run_id: str, until: datetime) -> Run:
+        """Renew a live run's lease and return the run as it is.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                update(runs).where(runs.c.run_id == run_id, executing).values(lease_until=until)
+            )
+            row = (
+                await connection.execute(select_records().where(runs.c.run_id == run_id))
+            ).one_or_none()
+        if row is None:
+            raise unknown(run_id)
+        return record_of(row).run
+
+    async def renew_all(self, until: datetime) -> None:
+        """Give every lease a fresh term: while nobody listened, nobody could be heard."""
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                update(runs).where(executing, runs.c.lease_until < until).values(lease_until=until)
+            )
+
+    # -------------------------------------------------------------------------------- reading
+
+    async def get(self, run_id: str) -> RunRecord | None:
+        found = await self._records(runs.c.run_id == run_id)
+        return found[0] if found else None
+
+    async def executing(self) -> list[RunRecord]:
+        """List the runs that start or run."""
+        return await self._records(executing)
+
+    async def expired(self, now: datetime) -> list[RunRecord]:
+        """List the runs whose lease has ended."""
+        return await self._records(and_(executing, runs.c.lease_until < now))
+
+    async def next_deadline(self) -> datetime | None:
+        """Return when the next lease ends."""
+        async with transaction(self._engine) as connection:
+            found: datetime | None = await connection.scalar(
+                select(func.min(runs.c.lease_until)).where(executing)
+            )
+            return found
+
+    async def page(
+        self,
+        *,
+        limit: int,
+        after: tuple[datetime, str] | None = None,
+        job: str | None = None,
+        state: RunState | None = None,
+        trigger: Trigger | None = None,
+        logical_date: datetime | None = None,
+        teams: frozenset[str] | None = None,
+    ) -> list[Run]:
+        """List runs, newest first, from after a creation time and run id; None filters nothing."""
+        given: dict[str, Any] = {
+            "job": job,
+            "state": state,
+            "trigger": trigger,
+            "logical_date": logical_date,
+        }
+        wanted = [runs.c[name] == value for name, value in given.items() if value is not None]
+        if teams is not None:
+            wanted.append(runs.c.team.in_(teams))
+        if after is not None:
+            wanted.append(tuple_(runs.c.created_at, runs.c.run_id) < tuple_(*after))
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(
+                select_records()
+                .where(*wanted)
+                .order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
+                .limit(limit)
+            )
+            return [record_of(row).run for row in rows]
+
+    async def queue(self) -> Queue:
+        """Read the whole queue."""
+        async with transaction(self._engine) as connection:
+            active, taken = await self._executing(connection)
+            rows = await connection.execute(
+                select(runs.c.run_id, runs.c.job, group.label("group"), runs.c.max_active)
+                .where(runs.c.state == RunState.QUEUED)
+                .order_by(runs.c.created_at, runs.c.run_id)
+            )
+            return Queue(tuple(Waiting(*row) for row in rows), taken, active)
+
+    async def recorded(
+        self, job: str, dag_run_id: str, tasks: Sequence[str]
+    ) -> dict[str, dict[str, JsonValue] | None]:
+        """Return what each task's last success in a DAG run recorded; None where there is none."""
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(
+                select(runs.c.task, run_documents.c.recorded)
+                .join_from(runs, run_documents)
+                .where(runs.c.job == job, runs.c.dag_run_id == dag_run_id)
+                .where(runs.c.task.in_(tasks), runs.c.state == RunState.SUCCEEDED)
+                .order_by(runs.c.created_at)
+            )
+            return dict.fromkeys(tasks) | dict(rows.tuples().all())
+
+    async def recent_states(self, jobs: Sequence[str], count: int = 5) -> dict[str, list[RunState]]:
+        """Return the states of each job's last runs, newest first, in one query."""
+        wanted = func.unnest(bindparam("jobs", list(jobs), ARRAY(Text))).table_valued(
+            column("job", Text), name="wanted"
+        )
+        last = (
+            select(runs.c.state, runs.c.created_at, runs.c.run_id)
+            .where(runs.c.job == wanted.c.job)
+            .order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
+            .limit(count)
+            .lateral("last")
+        )
+        found: dict[str, list[RunState]] = {job: [] for job in jobs}
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(
+                select(wanted.c.job, last.c.state)
+                .select_from(wanted.join(last, true()))
+                .order_by(last.c.created_at.desc(), last.c.run_id.desc())
+            )
+            for job, state in rows:
+                found[job].append(RunState(state))
+        return found
+
+    async def counts(self) -> dict[RunState, int]:
+        """Return how many runs are in each state."""
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(
+                select(runs.c.state, func.count()).group_by(runs.c.state)
+            )
+            return dict.fromkeys(RunState, 0) | {RunState(state): count for state, count in rows}
+
+    async def snapshots(self) -> set[str]:
+        """Name the snapshots that live runs need."""
+        async with transaction(self._engine) as connection:
+            return set(await connection.scalars(select(distinct(runs.c.snapshot_id)).where(live)))
+
+    async def _records(self, wanted: ColumnElement[bool]) -> list[RunRecord]:
+        async with transaction(self._engine) as connection:
+            rows = await connection.execute(
+                select_records().where(wanted).order_by(runs.c.created_at, runs.c.run_id)
+            )
+            return [record_of(row) for row in rows]
+
+    async def _executing(self, connection: AsyncConnection) -> tuple[dict[str, set[str]], int]:
+        rows = (await connection.execute(select(runs.c.job, group).where(executing))).all()
+        active: dict[str, set[str]] = defaultdict(set)
+        for job, name in rows:
+            if job is not None:
+                active[job].add(name)
+        return active, len(rows)
+
+
+def _held() -> ColumnElement[bool]:
+    """Tell of a queued run whether its job is busy enough; the SQL of `core.admission.held`."""
+    other = runs.alias("other")
+    others = func.coalesce(other.c.dag_run_id, other.c.run_id)
+    of_job = and_(other.c.job == runs.c.job, other.c.state.in_(["starting", "running"]))
+    busy = select(func.count(distinct(others))).where(of_job).scalar_subquery()
+    own = exists().where(of_job, others == group)
+    return func.coalesce(and_(runs.c.max_active <= busy, ~own), False)
+
+
+def unknown(run_id: str) -> NotFound:
+    """Make the error for a run that is not there."""
+    return NotFound(f"There is no run '{run_id}'.", "`element runs list` shows those there are.")

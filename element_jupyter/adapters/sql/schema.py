@@ -1,0 +1,153 @@
+"""The tables of the control plane, as migrations leave them.
+
+Rows that change with every heartbeat are narrow; what may be large (parameters, tracebacks,
+recorded values) lies beside them. Documents are `json`, not `jsonb`: they are read back as they
+were written, and may hold an escaped NUL, which `jsonb` refuses.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    column,
+    func,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from element_jupyter.core.runs import FireState, RunState
+
+metadata: Final = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+_TIME: Final = DateTime(timezone=True)
+
+
+def _one_of(name: str, states: type[RunState | FireState]) -> CheckConstraint:
+    return CheckConstraint(column(name).in_([state.value for state in states]), name=name)
+
+
+runs: Final = Table(
+    "runs",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("job", Text),
+    Column("job_version", Integer),
+    Column("task", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("notebook", Text, nullable=False),
+    Column("snapshot_id", Text, nullable=False),
+    Column("allow_extra_parameters", Boolean, nullable=False),
+    Column("kernel", Text),
+    Column("environment_id", Text),
+    Column("size", Text),
+    Column("time_limit_seconds", Integer, nullable=False),
+    Column("cell_time_limit_seconds", Integer),
+    Column("trigger", Text, nullable=False),
+    Column("logical_date", _TIME),
+    Column("due_at", _TIME),
+    Column("dag_run_id", Text),
+    Column("attempt", Integer, nullable=False),
+    Column("max_active", Integer),
+    Column("created_at", _TIME, nullable=False),
+    Column("started_at", _TIME),
+    Column("finished_at", _TIME),
+    Column("stop_requested_at", _TIME),
+    Column("lease_until", _TIME),
+    Column("token_sha256", Text),
+    Column("process_pid", Integer),
+    Column("process_started_ticks", BigInteger),
+    Column("reported", BigInteger, nullable=False),
+    Column("cells_done", Integer, nullable=False),
+    Column("cells_total", Integer),
+    Column("output_path", Text),
+    Column("cpu_seconds", Double),
+    Column("peak_memory_bytes", BigInteger),
+    _one_of("state", RunState),
+)
+
+live: Final = runs.c.state.in_(["queued", "starting", "running"])
+executing: Final = runs.c.state.in_(["starting", "running"])
+group: Final = func.coalesce(runs.c.dag_run_id, runs.c.run_id)
+"""What of its job a run belongs to: all tasks of a DAG run are one activity."""
+
+Index("runs_newest", runs.c.created_at, runs.c.run_id)
+Index("runs_of_job", runs.c.job, runs.c.created_at, runs.c.run_id)
+Index("runs_of_team", runs.c.team, runs.c.created_at, runs.c.run_id)
+Index("runs_in_state", runs.c.state, runs.c.created_at, runs.c.run_id)
+Index("runs_of_date", runs.c.logical_date, runs.c.created_at, runs.c.run_id)
+Index("runs_of_dag_run", runs.c.dag_run_id, runs.c.job, runs.c.task)
+Index("runs_alive", runs.c.created_at, runs.c.run_id, postgresql_where=live)
+Index(
+    "runs_one_alive",
+    runs.c.job,
+    runs.c.dag_run_id,
+    runs.c.task,
+    unique=True,
+    postgresql_where=live & runs.c.stop_requested_at.is_(None),
+)
+
+run_documents: Final = Table(
+    "run_documents",
+    metadata,
+    Column("run_id", ForeignKey(runs.c.run_id, ondelete="CASCADE"), primary_key=True),
+    Column("parameters", JSON, nullable=False),
+    Column("recorded", JSON, nullable=False),
+    Column("artifacts", JSON, nullable=False),
+    Column("failing_cell", JSON(none_as_null=True)),
+)
+
+run_keys: Final = Table(
+    "run_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("run_id", ForeignKey(runs.c.run_id, ondelete="CASCADE"), nullable=False),
+)
+"""Idempotency keys; a run that was taken over by a later try has several."""
+
+Index("run_keys_of_run", run_keys.c.run_id)
+
+fires: Final = Table(
+    "fires",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("at", _TIME, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("run_ids", ARRAY(Text), nullable=False),
+    _one_of("state", FireState),
+)
+
+Index("fires_due", fires.c.at, postgresql_where=fires.c.state == "due")
+
+uptimes: Final = Table(
+    "uptimes",
+    metadata,
+    Column("instance", Text, primary_key=True),
+    Column("started_at", _TIME, nullable=False),
+    Column("seen_at", _TIME, nullable=False),
+)
+"""When a control plane watched the schedules: one row per process."""
+
+Index("uptimes_seen", uptimes.c.seen_at)

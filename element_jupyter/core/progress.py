@@ -1,0 +1,136 @@
+"""How the record of a run changes: by what its runner tells, and by what becomes of its process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from element_jupyter.core.errors import Invalid
+from element_jupyter.core.provisioning import ProcessExit, ProcessRef
+from element_jupyter.core.runs import (
+    NEXT,
+    CellFinished,
+    Event,
+    NotebookSaved,
+    Recorded,
+    Run,
+    RunFinished,
+    RunStarted,
+    RunState,
+    StateChanged,
+)
+from element_jupyter.core.values import UtcTime, Value
+
+
+class RunRecord(Value):
+    """A run with what only the control plane keeps about it."""
+
+    run: Run
+    due_at: UtcTime | None = None
+    max_active: int | None = None
+    """How many fires of its job may be active, as the job said when this run was made."""
+    token_sha256: str | None = None
+    process: ProcessRef | None = None
+    lease_until: UtcTime | None = None
+    """Until when it must have begun (while starting), or be heard of (while running)."""
+    reported: int = 0
+    """The last of the runner's sequence numbers that this record contains."""
+
+    def changed(self, **changes: Any) -> RunRecord:
+        """Return a copy in which the run has these values."""
+        return self.model_copy(update={"run": self.run.model_copy(update=changes)})
+
+
+def check_report(events: Sequence[Event]) -> None:
+    """Return when a runner may tell these events.
+
+    Raises:
+        Invalid: a sequence number is missing, or it tells what only the control plane can know.
+    """
+    for index, event in enumerate(events):
+        if event.sequence < 1 or (index and event.sequence != events[index - 1].sequence + 1):
+            raise Invalid(
+                "The events' sequence numbers must be 1, 2, 3 … without gaps.",
+                field=f"events.{index}.sequence",
+            )
+        if isinstance(event, StateChanged):
+            raise Invalid("Only the control plane tells this event.", field=f"events.{index}.kind")
+        if isinstance(event, RunFinished) and event.state not in _OUTCOMES:
+            raise Invalid(f"A run cannot finish as {event.state}.", field=f"events.{index}.state")
+
+
+_OUTCOMES = NEXT[RunState.RUNNING] - {RunState.LOST}
+
+
+def advance(record: RunRecord, events: Sequence[Event]) -> RunRecord:
+    """Put a runner's events into the record.
+
+    Those that it contains already are passed over, and so is everything after a gap. A run that
+    has ended stays as it is.
+    """
+    run, reported = record.run, record.reported
+    if run.state.ended:
+        return record
+    changes: dict[str, Any] = {"cells_done": run.cells_done, "recorded": dict(run.recorded)}
+    for event in events:
+        if event.sequence == reported + 1:
+            reported = event.sequence
+            changes |= _change(changes, event)
+    return record.changed(**changes).model_copy(update={"reported": reported})
+
+
+def _change(known: dict[str, Any], event: Event) -> dict[str, Any]:
+    match event:
+        case RunStarted():
+            return {
+                "state": RunState.RUNNING,
+                "reason": "",
+                "started_at": event.at,
+                "cells_total": event.cells_total,
+                "kernel": event.kernel,
+            }
+        case CellFinished():
+            return {"cells_done": known["cells_done"] + 1}
+        case Recorded():
+            return {"recorded": {**known["recorded"], event.name: event.value}}
+        case NotebookSaved():
+            return {"output_path": event.path}
+        case RunFinished():
+            finished: dict[str, Any] = {
+                "state": event.state,
+                "reason": event.reason,
+                "finished_at": event.at,
+                "failing_cell": event.failing_cell,
+                "cpu_seconds": event.cpu_seconds,
+                "peak_memory_bytes": event.peak_memory_bytes,
+                "artifacts": event.artifacts,
+                "recorded": {**known["recorded"], **event.recorded},
+            }
+            return finished | ({"output_path": event.output_path} if event.output_path else {})
+        case _:
+            return {}
+
+
+def ended(record: RunRecord, state: RunState, reason: str, at: datetime) -> RunRecord:
+    """End the run, unless it has ended already."""
+    if state not in NEXT[record.run.state]:
+        return record
+    return record.changed(state=state, reason=reason, finished_at=at, queue_position=None)
+
+
+def ended_silently(
+    record: RunRecord, exit_: ProcessExit, at: datetime, *, killed: bool
+) -> RunRecord:
+    """End a run whose process is gone without an outcome; `killed` when that was our doing."""
+    if record.run.stop_requested_at is not None:
+        how = "It was killed, since it had not stopped by itself." if killed else ""
+        return ended(record, RunState.STOPPED, how or "It was stopped.", at)
+    if exit_.sentence is not None:
+        return ended(record, RunState.FAILED, exit_.sentence, at)
+    return ended(
+        record,
+        RunState.LOST,
+        "The runner's process is gone, and nobody saw how it ended.",
+        at,
+    )

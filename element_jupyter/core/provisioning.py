@@ -1,0 +1,68 @@
+"""What starts, finds and ends the process of a run."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Protocol
+
+from element_jupyter.core.runs import Artifact, RunSpec
+from element_jupyter.core.values import Value
+
+
+class ProcessRef(Value):
+    """One process; the pair stays unique when its pid is used again."""
+
+    pid: int
+    started_ticks: int
+
+
+class ProcessExit(Value):
+    """How a process ended; both None when nobody saw it."""
+
+    code: int | None = None
+    signal: int | None = None
+
+    @property
+    def sentence(self) -> str | None:
+        """What happened to a runner that ended so, or None when that is not known."""
+        if self.signal is not None:
+            name = signal.Signals(self.signal).name
+            return f"The runner was killed (signal {self.signal}, {name})."
+        if self.code is not None:
+            return f"The runner ended with exit code {self.code} before it told an outcome."
+        return None
+
+
+class Provisioner(Protocol):
+    """Runs the processes of runs; they outlive whoever asked for them."""
+
+    async def start(self, spec: RunSpec, directory: Path) -> ProcessRef:
+        """Start the run's process in its directory, or find the one that was started there already.
+
+        Raises:
+            ElementError: it cannot be started, and why.
+        """
+        ...
+
+    def alive(self, process: ProcessRef) -> bool: ...
+
+    async def wait(self, process: ProcessRef) -> ProcessExit:
+        """Return when the process has ended; the exit is empty when this is not its parent."""
+        ...
+
+    def stop(self, process: ProcessRef) -> bool:
+        """Ask the process to stop (SIGTERM); False when it is gone."""
+        ...
+
+    def kill(self, process: ProcessRef | None, run_id: str) -> None:
+        """End the process, its group, and everything else that the run started."""
+        ...
+
+    def artifacts(self, directory: Path) -> tuple[Artifact, ...]:
+        """List what the run left in its output directory."""
+        ...
+
+    async def clean(self, directory: Path) -> None:
+        """Remove what only a live run needs; what it left is kept."""
+        ...
