@@ -17,6 +17,7 @@ A client that hangs up loses only the news; the child goes on. A peer of another
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -30,10 +31,11 @@ import socket
 import stat
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pydantic import Field, JsonValue, ValidationError
 
@@ -278,13 +280,11 @@ def preload(modules: list[str]) -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def serve(path: Path) -> Callable[[], int] | None:
-    """Listen and fork until SIGTERM or SIGINT; returns None then.
-
-    In each forked child it returns as well: the child's work, for the caller to run at the top of
-    the stack so that nothing of the server is unwound by it and the interpreter ends as usual.
-    """
-    return _Server(path).loop()
+def serve(path: Path) -> None:
+    """Listen and fork until SIGTERM or SIGINT; does not return in a child."""
+    work = _Server(path).loop()
+    if work is not None:  # here nothing of the server is left on the stack
+        _finish(work)
 
 
 class _Server:
@@ -431,6 +431,25 @@ def _listen(path: Path) -> socket.socket:
     listener.listen(128)
     listener.setblocking(False)
     return listener
+
+
+def _finish(work: Callable[[], int]) -> NoReturn:
+    """Do a child's work and end.
+
+    The interpreter is not taken down: it would write to every page that is shared with the
+    server, which takes seconds for a large one. What was registered with atexit is done.
+    """
+    try:
+        code = work()
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    except BaseException:  # noqa: BLE001 (the top of the process)
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()  # noqa: SLF001
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code & 0xFF)
 
 
 def _run(request: Spawn, server: int) -> int:
