@@ -15,7 +15,6 @@ Reading is done in threads: hashing and reading release the interpreter.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
@@ -33,7 +32,7 @@ from pathspec import GitIgnoreSpec
 from pydantic import ValidationError
 
 from element_jupyter.core import readings
-from element_jupyter.core.errors import Conflict, ElementError, Invalid
+from element_jupyter.core.errors import Invalid
 from element_jupyter.core.readings import Reading, Stamp
 from element_jupyter.core.snapshots import (
     IGNORE_FILE,
@@ -61,15 +60,6 @@ class Scan:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A saved snapshot."""
-
-    snapshot_id: str
-    manifest: Manifest
-    warnings: tuple[str, ...]
-
-
 def find_root(notebook: Path) -> Path:
     """Return the nearest directory upwards that holds `.git`, else the notebook's own.
 
@@ -92,49 +82,12 @@ def find_root(notebook: Path) -> Path:
     return start
 
 
-async def snapshot(
-    root: Path,
-    store: Callable[[Scan], str],
-    *,
-    limits: SnapshotLimits | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-) -> Snapshot:
-    """Scan a project and hand it to `store`, off the event loop; both again if a file changed.
-
-    `store` runs in a thread and returns the snapshot id, as `partial(save, blobs)` does.
-
-    Raises:
-        Conflict: files kept changing between being scanned and being stored.
-        Invalid, TooLarge: as `scan`.
-    """
-    stopped = threading.Event()
-
-    def once(*, reread: bool) -> Snapshot:
-        found = scan(
-            root, limits=limits, cache=cache, progress=progress, stopped=stopped, reread=reread
-        )
-        return Snapshot(store(found), found.manifest, found.warnings)
-
-    def work() -> Snapshot:
-        for attempt in range(1, ATTEMPTS):
-            with suppress(Conflict):
-                return once(reread=attempt > 1)
-        return once(reread=True)
-
-    try:
-        return await asyncio.to_thread(work)
-    finally:
-        stopped.set()
-
-
 def scan(
     root: Path,
     *,
     limits: SnapshotLimits | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
-    stopped: threading.Event | None = None,
     reread: bool = False,
 ) -> Scan:
     """Read a project's files, only those that changed since the last scan of the same root.
@@ -145,7 +98,6 @@ def scan(
     Raises:
         Invalid: a file that cannot be in a snapshot, named.
         TooLarge: over a limit; found before any content is read.
-        ElementError: `stopped` was set.
     """
     root = root.resolve()
     if not root.is_dir():
@@ -153,15 +105,13 @@ def scan(
     limits = limits or SnapshotLimits()
     names, warnings = _list(root)
     stats = _stat(root, names)
-    links = {
-        path: str((root / path).readlink()) for path, s in stats.items() if stat.S_ISLNK(s.st_mode)
-    }
+    links = {path: _target(root, path) for path, s in stats.items() if stat.S_ISLNK(s.st_mode)}
     files = {path: s for path, s in stats.items() if path not in links}
     warnings += limits.check_sizes({path: s.st_size for path, s in files.items()})
     name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
     index = (cache or Path.home() / ".cache" / "element") / "snapshots" / name
     known = {} if reread else _known(index)
-    read = _read_all(root, files, known, progress, stopped or threading.Event())
+    read = _read_all(root, files, known, progress)
     if read != known:
         _remember(index, read)
 
@@ -373,6 +323,14 @@ def _stat(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
     return found
 
 
+def _target(root: Path, path: str) -> str:
+    target = (root / path).readlink()
+    if target.is_absolute() and target.is_relative_to(root) and ".." not in target.parts:
+        # it stays inside, so it may move along with the project
+        return os.path.relpath(target, (root / path).parent)
+    return str(target)
+
+
 # Reading
 
 
@@ -381,7 +339,6 @@ def _read_all(
     files: dict[str, os.stat_result],
     known: dict[str, Reading],
     progress: Progress | None,
-    stopped: threading.Event,
 ) -> dict[str, Reading]:
     now = time.time()
     read: dict[str, Reading] = {}
@@ -398,8 +355,6 @@ def _read_all(
 
     def advance(size_bytes: int) -> None:
         nonlocal done
-        if stopped.is_set():
-            raise ElementError("The snapshot was stopped.")
         if progress is not None:
             with lock:
                 done += size_bytes
