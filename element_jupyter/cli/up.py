@@ -12,7 +12,7 @@ from rich.console import Console
 
 from element_jupyter import config
 from element_jupyter.platform.supervisor import Component, State, Status
-from element_jupyter.platform.up import Platform, Urls
+from element_jupyter.platform.up import Place, Platform
 
 
 def up(
@@ -41,13 +41,15 @@ async def _run(platform: Platform, console: Console, data: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ask_to_stop)
 
-    def ready(urls: Urls) -> None:
-        console.print(f"[bold]Element is ready[/]  {urls.service}   data in {data}")
-        if urls.airflow:
-            console.print(f"Airflow runs at {urls.airflow}. Ctrl-C stops everything.")
+    def ready(place: Place) -> None:
+        console.print(f"[bold]Element is ready[/]  {place.service_url}   data in {data}")
+        if place.airflow_url:
+            console.print(f"Airflow runs at {place.airflow_url}. Ctrl-C stops everything.")
 
-    await platform.run(ready, stop)
-    console.print("Stopped. Notebooks that were running go on; the next `element up` has them.")
+    running = await platform.run(ready, stop)
+    console.print("Stopped.")
+    if running:
+        console.print(f"{running} running notebooks go on; the next `element up` has them again.")
 
 
 class _Progress:

@@ -21,6 +21,7 @@ class AirflowSetup:
     """What the configuration depends on."""
 
     port: int
+    service_url: str
     database_url: str
     """SQLAlchemy URL with the driver psycopg2."""
     async_database_url: str
@@ -104,6 +105,8 @@ def _sections(data: Data, setup: AirflowSetup) -> Sections:
         "metrics": {"statsd_on": False, "otel_on": False},
         "traces": {"otel_on": False},
         "usage_data_collection": {"enabled": False},
+        # what Element's provider asks for
+        "element": {"service_url": setup.service_url, "token_file": data.token_file},
     }
 
 

@@ -77,8 +77,12 @@ class Data:
             write_private(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() + "\n")
         return path.read_text().strip()
 
-    def log(self, process: str) -> Path:
-        """Return the log file of a process; what is over 10 MB is put aside first."""
+    def log_name(self, process: str) -> str:
+        """Return where the log of a process lies, for a person."""
+        return str(self.logs / f"{process}.log")
+
+    def open_log(self, process: str) -> Path:
+        """Return the log file of a process that starts; what is over 10 MB is put aside."""
         path = self.logs / f"{process}.log"
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > 10_000_000:

@@ -148,6 +148,10 @@ class Supervisor:
     async def _wait_for_all(self) -> None:
         await asyncio.gather(*(event.wait() for event in self._ready.values()))
 
+    def overview(self) -> list[tuple[Component, Status]]:
+        """Return every component with what is known of it."""
+        return [(component, self.status[name]) for name, component in self._components.items()]
+
     @property
     def all_ready(self) -> bool:
         return all(event.is_set() for event in self._ready.values())

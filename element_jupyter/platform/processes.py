@@ -1,0 +1,66 @@
+"""How the platform's own processes are started, and asked whether they work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import httpx
+
+from element_jupyter.adapters.forkserver import ForkServer, die_with_parent
+from element_jupyter.platform.data import Data
+from element_jupyter.platform.supervisor import Component, Executed, Process
+
+_FOREIGN: Final = "AIRFLOW"
+"""Begins the variables by which a person's own Airflow would reach into the platform's."""
+
+
+def execute(
+    data: Data, name: str, module: str, arguments: list[str], environment: dict[str, str]
+) -> Executed:
+    """Start `python -m module` with its output in the log `name`; it dies with this process."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    with data.open_log(name).open("ab") as log:
+        return Executed(
+            subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                env=inherited | environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for `up`, which stops them in order
+                preexec_fn=die_with_parent,  # noqa: PLW1509 (`up` has one thread)
+            )
+        )
+
+
+def fork_server(
+    data: Data, name: str, title: str, modules: list[str], environment: dict[str, str]
+) -> Component:
+    """Return the fork server that listens on `run/<name>.sock` with the modules imported."""
+    path = data.run / f"{name}.sock"
+
+    async def launch() -> Process:
+        path.unlink(missing_ok=True)
+        arguments = ["--socket", str(path), "--preload", *modules]
+        return execute(data, name, "element_jupyter.platform.forkserver", arguments, environment)
+
+    asked = ForkServer(path).answers
+    return Component(name, title, launch, asked, asked, stop_seconds=2, log=data.log_name(name))
+
+
+def answers(
+    http: httpx.AsyncClient, url: str, *, timeout_seconds: float = 10
+) -> Callable[[], Awaitable[bool]]:
+    """Return the question whether a GET of the URL succeeds."""
+
+    async def asked() -> bool:
+        try:
+            return (await http.get(url, timeout=timeout_seconds)).is_success
+        except httpx.HTTPError:
+            return False
+
+    return asked
