@@ -23,7 +23,7 @@ FACES = {
     "hub": {"jupyterhub", "tornado"},
     "service": {"tornado", "sqlalchemy", "prometheus_client"},
     "runner": {"papermill", "nbclient", "nbformat", "jupyter_client", "zmq"},
-    "provider": {"airflow", "attrs", "structlog"},
+    "provider": {"airflow", "attrs", "pendulum", "structlog"},
 }
 """The faces, and the frameworks that each may import."""
 
