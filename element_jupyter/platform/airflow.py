@@ -1,0 +1,57 @@
+"""Composition for Airflow's processes: what the provider is handed, and which settings it needs.
+
+Airflow's own processes call `compose`; `element up` puts `AIRFLOW_SETTINGS` and `ELEMENT_BUNDLE`
+into airflow.cfg. Importing this imports nothing of Airflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from element_jupyter.provider.settings import Settings
+
+ELEMENT_BUNDLE: Final[dict[str, object]] = {
+    "name": "element",
+    "classpath": "element_jupyter.provider.bundle.ElementDagBundle",
+    "kwargs": {"refresh_interval": 1},
+}
+
+AIRFLOW_SETTINGS: Final[dict[str, dict[str, object]]] = {
+    "core": {
+        "min_serialized_dag_update_interval": 0,  # 30 would drop a second edit without a word
+        "dags_are_paused_at_creation": False,  # a saved job is meant to run
+        "dagbag_import_error_traceback_depth": 1,  # a job's error is its sentence
+        "dag_discovery_safe_mode": False,  # else each change would read every file
+    },
+    "dag_processor": {
+        "min_file_process_interval": 86_400,  # what changes is told by the job feed, or by mtime
+        "bundle_refresh_check_interval": 1,
+        "file_parsing_sort_mode": "modified_time",  # the only one that sees changed files
+        "print_stats_interval": 0,  # 30 would print a table of all files
+        "stale_bundle_cleanup_interval": 600,
+        "stale_bundle_cleanup_age_threshold": 21_600,
+        "stale_bundle_cleanup_min_versions": 10,
+    },
+    "triggerer": {"on_kill_timeout": 30},
+}
+"""Sections of airflow.cfg that the provider depends on, with the reason where it is not plain."""
+
+
+def element_section(service_url: str, token_file: Path) -> dict[str, object]:
+    """Return the section `[element]` of airflow.cfg."""
+    return {"service_url": service_url, "token_file": token_file}
+
+
+def compose(section: Mapping[str, Any]) -> Settings:
+    """Return the provider's settings from the section `[element]`."""
+    from element_jupyter.adapters.cron import CroniterWallClock
+    from element_jupyter.provider.settings import Settings
+
+    return Settings(
+        service_url=str(section["service_url"]),
+        token_file=Path(str(section["token_file"])).expanduser(),
+        wall_clock=CroniterWallClock(),
+    )
