@@ -5,7 +5,8 @@ submodules and repositories inside are listed the same way. Without git (no repo
 or a repository that git refuses) the tree is walked and every `.gitignore` in it honoured. In
 both, `.elementignore` of the root (gitignore syntax) takes files away, or with `!` gives ignored
 ones back, and what `NEVER_TAKEN` names (`.git`, `.ipynb_checkpoints`, `__pycache__`, `.venv`,
-`node_modules`) is left out unless git tracks it. Empty directories are not kept.
+`node_modules`) and virtual environments by any name are left out unless git tracks them. Empty
+directories are not kept.
 
 The home directory and `/` are never a project: there only the visible files directly in them are
 taken, so that a notebook saved in the home directory does not carry `~/.ssh` along.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -37,15 +39,18 @@ from element_jupyter.core.readings import Reading, Stamp
 from element_jupyter.core.snapshots import (
     IGNORE_FILE,
     NEVER_TAKEN,
+    PATH_DEPTH,
     Entry,
     Manifest,
     SnapshotLimits,
+    fault_of_path,
 )
 
 CHUNK_BYTES = 1 << 20
 BATCH_FILES = 32
 WORKERS = min(4, os.cpu_count() or 1)
 ATTEMPTS = 3
+RULES_BYTES = 64_000
 
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes to read."""
@@ -104,6 +109,9 @@ def scan(
         raise Invalid(f"There is no directory '{root}'.", field="root")
     limits = limits or SnapshotLimits()
     names, warnings = _list(root)
+    for name in names:
+        if fault := fault_of_path(name):
+            raise _refused(name, fault)
     stats = _stat(root, names)
     links = {path: _target(root, path) for path, s in stats.items() if stat.S_ISLNK(s.st_mode)}
     files = {path: s for path, s in stats.items() if path not in links}
@@ -127,7 +135,7 @@ def scan(
                 Entry(path=path, digest=digest, size_bytes=stamp.size_bytes, executable=executable)
             )
         sources.setdefault(digest, root / path)
-    with _valid(None):
+    with _valid("."):
         manifest = Manifest(entries=tuple(entries))
     warnings += manifest.remarks()
     return Scan(manifest, sources, tuple(warnings))
@@ -150,57 +158,52 @@ def _list(root: Path) -> tuple[list[str], list[str]]:
         )
         return names, [warning]
     rules = _rules(root / IGNORE_FILE)
+    if not os.path.lexists(root / ".git"):
+        return _without_environments(_walk(root, "", [_DEFAULT], ("", _spec(rules)))), []
     git = shutil.which("git")
-    if git is not None and (top := _git(git, root, "rev-parse", "--show-prefix")) is not None:
-        return _list_git(git, root, rules, prefix=top.decode().strip())
-    names = list(_walk(root, "", [("", _spec([*NEVER_TAKEN]))], ("", _spec(rules))))
-    warning = (
-        "git does not answer here: what .gitignore names is left out even where it is tracked."
-    )
-    return names, [warning] if os.path.lexists(root / ".git") else []
+    # git would go on to a repository further up if this one is broken
+    if git is not None and _git(git, root, "rev-parse", "--show-prefix") in (b"", b"\n"):
+        return _list_git(git, root, rules)
+    names = _without_environments(_walk(root, "", [_DEFAULT], ("", _spec(rules))))
+    return names, ["git does not answer: what .gitignore names is left out even if it is tracked."]
 
 
 def _rules(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     except (FileNotFoundError, IsADirectoryError):
         return []
     except OSError as error:
         raise _unreadable(path.name, error) from error
-    lines = [line.rstrip("\r") for line in text.split("\n")]
-    return [line for line in lines if line.strip() and not line.startswith("#")]
+    if "\0" in text or len(text) > RULES_BYTES:
+        raise Invalid(f"'{path.name}' is not a list of patterns of at most {RULES_BYTES} bytes.")
+    lines = (re.sub(r"(?<!\\)[ \r]+$", "", line) for line in text.split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
 
 
-def _list_git(git: str, root: Path, rules: list[str], prefix: str) -> tuple[list[str], list[str]]:
-    # patterns given on the command line go before .gitignore, so that `!` can give files back;
-    # git reads them from the top of the repository, hence only when this is the top
+def _list_git(git: str, root: Path, rules: list[str]) -> tuple[list[str], list[str]]:
     spec = _spec(rules)
-    exclude = [*NEVER_TAKEN, *([] if prefix else rules)]
+    own = [f"--exclude={rule}" for rule in rules]
     tracked = _names(git, root, "--cached")
-    if prefix:
-        tracked = [name for name in tracked if not spec.match_file(name)]
-    elif rules:
-        excluded = _names(git, root, "--cached", "--ignored", *(f"--exclude={r}" for r in rules))
-        tracked = sorted({*tracked} - {*excluded})
-    untracked = _names(
-        git, root, "--others", "--exclude-standard", *(f"--exclude={r}" for r in exclude)
-    )
-    if prefix:
-        untracked = [name for name in untracked if not spec.match_file(name)]
+    if own:
+        excluded = {*_names(git, root, "--cached", "--ignored", *own)}
+        tracked = [name for name in tracked if name not in excluded]
+    # patterns on the command line go before those of .gitignore, so `!` can give files back
+    never = [f"--exclude={name}" for name in NEVER_TAKEN]
+    untracked = _names(git, root, "--others", "--exclude-standard", *never, *own)
     names: list[str] = []
     warnings: list[str] = []
-    for name in (*tracked, *untracked):
+    for name in (*tracked, *_without_environments(untracked)):
         inner = root / name
         if not inner.is_dir() or inner.is_symlink():
             names.append(name)
         elif os.path.lexists(inner / ".git"):
             # a submodule, or a repository that the project ignores nothing of
-            below = name.rstrip("/")
-            inside, said = _list_git(git, inner, _rules(inner / IGNORE_FILE), prefix="")
-            kept = (f"{below}/{path}" for path in inside)
-            names += [path for path in kept if not spec.match_file(path)]
+            inside, said = _list_git(git, inner, _rules(inner / IGNORE_FILE))
+            paths = (f"{name.rstrip('/')}/{path}" for path in inside)
+            names += [path for path in paths if not spec.match_file(path)]
             warnings += said
-        elif name in tracked:
+        elif not name.endswith("/"):
             warnings.append(
                 f"The submodule '{name}' is not checked out, so its files are not in the snapshot."
             )
@@ -208,11 +211,20 @@ def _list_git(git: str, root: Path, rules: list[str], prefix: str) -> tuple[list
     return names, warnings
 
 
+def _without_environments(names: Iterable[str]) -> list[str]:
+    """Leave out virtual environments, whatever their directory is called."""
+    listed = list(names)
+    marker = "/pyvenv.cfg"
+    found = tuple(name[: -len(marker)] + "/" for name in listed if name.endswith(marker))
+    return [name for name in listed if not name.startswith(found)] if found else listed
+
+
 def _names(git: str, root: Path, *options: str) -> list[str]:
-    answer = _git(git, root, "ls-files", "-z", "--deduplicate", *options)
+    answer = _git(git, root, "ls-files", "-z", *options)
     if answer is None:
         raise Invalid(f"git cannot list the files of '{root}'.", "Try `git status` there.")
-    return [os.fsdecode(name) for name in answer.split(b"\0") if name]
+    # a path in a merge conflict is listed once per side
+    return list(dict.fromkeys(os.fsdecode(name) for name in answer.split(b"\0") if name))
 
 
 def _git(git: str, root: Path, *arguments: str) -> bytes | None:
@@ -243,10 +255,11 @@ def _refuse_special(git: str, root: Path, names: Iterable[str], spec: GitIgnoreS
     """Refuse sockets and the like beside the files: git passes over them in silence."""
     special = []
     for directory in {"", *(name.rpartition("/")[0] for name in names)}:
-        for entry in os.scandir(root / directory):
-            if not (entry.is_symlink() or entry.is_dir() or entry.is_file()):
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / directory) as found:
+            for entry in found:
                 path = f"{directory}/{entry.name}".lstrip("/")
-                if not spec.match_file(path):
+                plain = entry.is_symlink() or entry.is_dir() or entry.is_file()
+                if not plain and not spec.match_file(path):
                     special.append(path)
     for path in special:
         if _git(git, root, "check-ignore", "-q", "--", path) is None:
@@ -256,10 +269,15 @@ def _refuse_special(git: str, root: Path, names: Iterable[str], spec: GitIgnoreS
 Rules = tuple[str, GitIgnoreSpec]
 """The directory that the patterns are relative to, with a slash at the end unless empty."""
 
+_DEFAULT: Rules = ("", GitIgnoreSpec.from_lines(NEVER_TAKEN))
+
 
 def _walk(root: Path, below: str, ignores: list[Rules], own: Rules) -> Iterator[str]:
+    if below.count("/") >= PATH_DEPTH:
+        raise Invalid(f"'{below}' is more than {PATH_DEPTH} directories deep.", field=below)
     try:
-        entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+        with os.scandir(root / below) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
         raise _unreadable(below or ".", error) from error
     if any(entry.name == ".gitignore" and entry.is_file() for entry in entries):
@@ -287,7 +305,7 @@ def _spec(rules: list[str]) -> GitIgnoreSpec:
     try:
         return GitIgnoreSpec.from_lines(rules)
     except ValueError as error:
-        raise Invalid(f"A pattern of {IGNORE_FILE} is not valid: {error}.") from error
+        raise Invalid(f"A pattern of {IGNORE_FILE} or .gitignore is not valid: {error}.") from error
 
 
 # Looking
@@ -438,15 +456,18 @@ def _not_a_file(path: str) -> Invalid:
     )
 
 
+def _refused(path: str, fault: str) -> Invalid:
+    return Invalid(
+        f"{path!r} cannot be in a snapshot: {fault}.",
+        f"Rename or remove it, or name it in {IGNORE_FILE}.",
+        field=ascii(path)[1:-1],
+    )
+
+
 @contextmanager
-def _valid(path: str | None) -> Iterator[None]:
+def _valid(path: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        reason = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise Invalid(
-            f"{'The project' if path is None else repr(path)} cannot be in a snapshot: "
-            f"{reason.removeprefix('Value error, ')}.",
-            f"Rename or remove it, or name it in {IGNORE_FILE}.",
-            field=path,
-        ) from None
+        fault = error.errors(include_url=False, include_input=False)[0]["msg"]
+        raise _refused(path, fault.removeprefix("Value error, ")) from None

@@ -39,18 +39,27 @@ NEVER_TAKEN = (".git", ".ipynb_checkpoints", "__pycache__", ".venv", "node_modul
 """Left out wherever they are not tracked by git: tools make them again."""
 
 
-def _path(text: str) -> str:
-    if fault := _fault_of_text(text):
-        raise ValueError(fault)
-    if text.startswith("/"):
-        raise ValueError("a path must be relative")
-    segments = text.split("/")
+def fault_of_path(path: str) -> str | None:
+    """Say what is wrong with a path, if anything: it must stay below its root on every system."""
+    if fault := _fault_of_text(path):
+        return fault
+    if path.startswith("/"):
+        return "a path must be relative"
+    segments = path.split("/")
     if any(segment in ("", ".", "..") for segment in segments):
-        raise ValueError("a path has no empty, '.' or '..' part")
+        return "a path has no empty, '.' or '..' part"
+    if any(segment.lower() == ".git" for segment in segments):
+        return "a path has no '.git' part: what git finds there it may run"
     if any(len(segment.encode()) > SEGMENT_BYTES for segment in segments):
-        raise ValueError(f"a file name has at most {SEGMENT_BYTES} bytes")
+        return f"a file name has at most {SEGMENT_BYTES} bytes"
     if len(segments) > PATH_DEPTH:
-        raise ValueError(f"a path has at most {PATH_DEPTH} parts")
+        return f"a path has at most {PATH_DEPTH} parts"
+    return None
+
+
+def _path(text: str) -> str:
+    if fault := fault_of_path(text):
+        raise ValueError(fault)
     return text
 
 
