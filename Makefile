@@ -16,10 +16,11 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 # set-up never waits for an answer
 export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV PYTHONPATH
 
 APT := $(CURDIR)/.ci/apt
-SYNC := uv sync --frozen --inexact --compile-bytecode --extra all
+SYNC := uv sync --frozen --inexact --compile-bytecode --no-default-groups --extra all
 # what is installed follows from these files; so does the built front end
 INPUTS := pyproject.toml uv.lock package.json yarn.lock $(shell find labextension -type f)
 ROW ?=
