@@ -75,7 +75,3 @@ class _Progress:
         self._console.print(
             f"  [{style}]{word:<10}[/] {component.title:<24} {detail}", soft_wrap=True
         )
-
-
-if __name__ == "__main__":
-    typer.run(up)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pkgutil import iter_modules
 from typing import Any, Final
 
 import httpx
 import psycopg
 from sqlalchemy.engine import make_url
 
+from element_jupyter import provider
 from element_jupyter.adapters.forkserver import ForkServer, Spawn
 from element_jupyter.platform.airflow_home import AirflowSetup, write_home
 from element_jupyter.platform.data import Data
@@ -50,14 +51,14 @@ def airflow_components(
             database_url=_with_driver(url, "psycopg2"),
             async_database_url=_with_driver(url, "asyncpg"),
             parallelism=airflow.parallelism,
-            element_bundle=_element_bundle(),
         ),
     )
     environment = {
         "AIRFLOW_HOME": str(data.airflow),
         "SPT_NOENV": "1",  # setproctitle would write over the environment that ps shows
     }
-    server = fork_server(data, _FORK_SERVER, "Airflow, imported once", [_MODULE], environment)
+    modules = [_MODULE, *(f"{provider.__name__}.{m.name}" for m in iter_modules(provider.__path__))]
+    server = fork_server(data, _FORK_SERVER, "Airflow, imported once", modules, environment)
     migration = Component(
         "airflow-database",
         "Airflow's database",
@@ -155,13 +156,3 @@ def _beats(database_url: str, job_type: str) -> Callable[[], Awaitable[bool]]:
 def _with_driver(url: Any, driver: str) -> str:
     changed = url.set(drivername=f"postgresql+{driver}")
     return str(changed.render_as_string(hide_password=False))
-
-
-def _element_bundle() -> dict[str, object] | None:
-    if importlib.util.find_spec("element_jupyter.provider.bundle") is None:
-        return None
-    return {
-        "name": "element",
-        "classpath": "element_jupyter.provider.bundle.ElementDagBundle",
-        "kwargs": {"refresh_interval": 1},
-    }

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
+from element_jupyter.platform.airflow import AIRFLOW_SETTINGS, ELEMENT_BUNDLE, element_section
 from element_jupyter.platform.data import Data, write_private
 
 USERNAME: Final = "element"
@@ -27,8 +28,6 @@ class AirflowSetup:
     async_database_url: str
     """The same database with the driver asyncpg."""
     parallelism: int
-    element_bundle: dict[str, object] | None
-    """Class path and arguments of the DAG bundle that is fed by the job store."""
 
 
 def write_home(data: Data, setup: AirflowSetup) -> None:
@@ -41,6 +40,14 @@ def write_home(data: Data, setup: AirflowSetup) -> None:
 
 
 def _sections(data: Data, setup: AirflowSetup) -> Sections:
+    sections = _own_sections(data, setup)
+    for name, options in AIRFLOW_SETTINGS.items():
+        sections.setdefault(name, {}).update(options)
+    sections["element"] = element_section(setup.service_url, data.token_file)
+    return sections
+
+
+def _own_sections(data: Data, setup: AirflowSetup) -> Sections:
     url = f"http://127.0.0.1:{setup.port}"
     return {
         "core": {
@@ -54,8 +61,6 @@ def _sections(data: Data, setup: AirflowSetup) -> Sections:
             "execution_api_server_url": f"{url}/execution/",
             "dags_folder": data.dags,
             "load_examples": False,
-            "dags_are_paused_at_creation": False,  # a saved job is meant to run
-            "min_serialized_dag_update_interval": 0,  # 30 would drop a second edit without a word
             "hostname_callable": "socket.gethostname",  # the default asks DNS, which may hang
             "max_active_tasks_per_dag": 64,  # the control plane's queue is what limits
         },
@@ -66,9 +71,7 @@ def _sections(data: Data, setup: AirflowSetup) -> Sections:
             "check_migrations": False,  # done once, before any component starts
         },
         "dag_processor": {
-            "dag_bundle_config_list": json.dumps(_bundles(data, setup)),
-            "min_file_process_interval": 86400,  # changed files are seen by mtime all the same
-            "bundle_refresh_check_interval": 1,
+            "dag_bundle_config_list": json.dumps([ELEMENT_BUNDLE, _persons_bundle(data)]),
             "parsing_processes": 1,
             "dag_file_processor_timeout": 50,
             "health_check_threshold": 60,
@@ -105,18 +108,15 @@ def _sections(data: Data, setup: AirflowSetup) -> Sections:
         "metrics": {"statsd_on": False, "otel_on": False},
         "traces": {"otel_on": False},
         "usage_data_collection": {"enabled": False},
-        # what Element's provider asks for
-        "element": {"service_url": setup.service_url, "token_file": data.token_file},
     }
 
 
-def _bundles(data: Data, setup: AirflowSetup) -> list[dict[str, object]]:
-    own: dict[str, object] = {
+def _persons_bundle(data: Data) -> dict[str, object]:
+    return {
         "name": "dags-folder",
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
         "kwargs": {"path": str(data.dags), "refresh_interval": 5},
     }
-    return [own] if setup.element_bundle is None else [setup.element_bundle, own]
 
 
 def _text(sections: Sections) -> str:

@@ -16,10 +16,17 @@ from argparse import Namespace
 import airflow.api_fastapi.app
 import airflow.api_fastapi.core_api.app
 import airflow.api_fastapi.execution_api.app
+import airflow.dag_processing.bundles.local
 import airflow.dag_processing.processor
 import airflow.executors.local_executor
+import airflow.models.renderedtifields
+import airflow.models.task_state_store
+import airflow.providers.standard.decorators.python
+import airflow.providers.standard.operators.python
+import airflow.sdk.definitions.decorators
 import airflow.sdk.execution_time.supervisor
-import airflow.sdk.execution_time.task_runner  # noqa: F401
+import airflow.sdk.execution_time.task_runner
+import airflow.utils.serve_logs  # noqa: F401
 from airflow.cli.commands import (
     api_server_command,
     dag_processor_command,
