@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 
 from pydantic import JsonValue
 
-from element_jupyter.core.errors import Conflict, Invalid
+from element_jupyter.core.errors import Conflict, Invalid, NotFound
 from element_jupyter.core.jobs import JobTask
+from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.runs import FireRecord
 from element_jupyter.core.schedules import Cron, Schedule
 
 _VARIABLE: Final = re.compile(r"\{\{\s*(ds|logical_date|run_id)\s*\}\}")
@@ -88,6 +90,15 @@ def time_limit(wanted: int | None, default: int, longest: int) -> int:
 
 
 @dataclass(frozen=True)
+class Created:
+    """What a request for a run came to: `record` is None when its fire was refused."""
+
+    record: RunRecord | None
+    created: bool = False
+    refused: FireRecord | None = None
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A run as the queue sees it; runs of one `group` (a DAG run) are one activity of their job."""
 
@@ -95,6 +106,23 @@ class Waiting:
     job: str | None = None
     group: str = ""
     max_active: int | None = None
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The runs that wait, the next first, and what runs meanwhile."""
+
+    waiting: Sequence[Waiting]
+    executing: int
+    active: Mapping[str, Collection[str]]
+    """Groups of each job that execute."""
+
+    def place(self, position: int, capacity: int) -> str:
+        """Say why the run at a position (1 is next) waits."""
+        waiting = self.waiting[position - 1]
+        groups = self.active.get(waiting.job, ()) if waiting.job is not None else ()
+        limit = waiting.max_active if held(waiting, groups) else None
+        return queue_reason(position - 1, self.executing, capacity, max_active=limit)
 
 
 def admit(
@@ -150,3 +178,8 @@ def refuse_control_characters(values: Mapping[str, str | None]) -> None:
     for name, value in values.items():
         if value is not None and not value.isprintable():
             raise Invalid(f"{name}: it holds characters that cannot be shown.", field=name)
+
+
+def unknown_run(run_id: str) -> NotFound:
+    """Make the error for a run that is not there."""
+    return NotFound(f"There is no run '{run_id}'.", "`element runs list` shows those there are.")

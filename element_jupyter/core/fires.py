@@ -17,6 +17,8 @@ GRACE_SECONDS: Final = 120.0
 PATIENCE_SECONDS: Final = 600.0
 """A fire that nobody asked for within this time was missed."""
 
+PAUSED: Final = "The job is paused."
+
 MAX_CATCH_UP: Final = 1000
 """Rows that one catch-up of one job may write."""
 
@@ -57,6 +59,7 @@ class Ask:
     policy: CatchUp
     max_active: int
     next_due: datetime | None
+    paused: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def refusal(
     """
     if known.state is FireState.RAN:
         return None
+    if ask.paused:
+        return FireRecord(job=ask.job, at=ask.due_at, state=FireState.SKIPPED, reason=PAUSED)
     if missed := decide(ask.policy, ask.due_at, now, ask.next_due, grace_seconds):
         if known.overlapping is None:
             return FireRecord(job=ask.job, at=ask.due_at, state=FireState.MISSED, reason=missed)
@@ -127,7 +132,7 @@ def catch_up(
     for at, later in zip(fires, [*fires[1:], None], strict=True):
         state, reason = FireState.DUE, ""
         if paused:
-            state, reason = FireState.SKIPPED, "The job is paused."
+            state, reason = FireState.SKIPPED, PAUSED
         elif missed := decide(policy, at, now, later, grace_seconds):
             state = FireState.MISSED
             reason = _while_down(policy, at, downtime) or missed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -44,8 +43,8 @@ from element_jupyter.adapters.sql.schema import (
     run_keys,
     runs,
 )
-from element_jupyter.core.admission import Waiting, admit
-from element_jupyter.core.errors import Conflict, NotFound
+from element_jupyter.core.admission import Created, Queue, Waiting, admit, unknown_run
+from element_jupyter.core.errors import Conflict
 from element_jupyter.core.fires import Known
 from element_jupyter.core.progress import RunRecord
 from element_jupyter.core.runs import NEXT, FireRecord, Run, RunState, Trigger
@@ -53,25 +52,6 @@ from element_jupyter.core.runs import NEXT, FireRecord, Run, RunState, Trigger
 _ADMISSION_LOCK: Final = 0x61646D69  # any number, the same for every control plane
 _QUEUE_WINDOW: Final = 200
 """Queued runs that one admission looks at; those whose job is busy are not among them."""
-
-
-@dataclass(frozen=True)
-class Created:
-    """What a request for a run came to: `record` is None when its fire was refused."""
-
-    record: RunRecord | None
-    created: bool = False
-    refused: FireRecord | None = None
-
-
-@dataclass(frozen=True)
-class Queue:
-    """The runs that wait, the next first, and what runs meanwhile."""
-
-    waiting: tuple[Waiting, ...]
-    executing: int
-    active: dict[str, set[str]]
-    """Groups of each job that execute."""
 
 
 class SqlRunStore:
@@ -183,7 +163,7 @@ class SqlRunStore:
                 )
             ).one_or_none()
             if row is None:
-                raise unknown(run_id)
+                raise unknown_run(run_id)
             before = record_of(row)
             after = change(before)
             old, new = before.run.state, after.run.state
@@ -253,7 +233,7 @@ class SqlRunStore:
                 await connection.execute(select_records().where(runs.c.run_id == run_id))
             ).one_or_none()
         if row is None:
-            raise unknown(run_id)
+            raise unknown_run(run_id)
         return record_of(row).run
 
     async def renew_all(self, until: datetime) -> None:
@@ -373,6 +353,16 @@ class SqlRunStore:
             )
             return dict.fromkeys(RunState, 0) | {RunState(state): count for state, count in rows}
 
+    async def token(self, run_id: str) -> tuple[str | None, datetime | None]:
+        """Return the digest of a run's token and when the run ended; None twice without a run."""
+        async with transaction(self._engine) as connection:
+            row = (
+                await connection.execute(
+                    select(runs.c.token_sha256, runs.c.finished_at).where(runs.c.run_id == run_id)
+                )
+            ).one_or_none()
+            return (row[0], row[1]) if row is not None else (None, None)
+
     async def snapshots(self) -> set[str]:
         """Name the snapshots that live runs need."""
         async with transaction(self._engine) as connection:
@@ -402,8 +392,3 @@ def _held() -> ColumnElement[bool]:
     busy = select(func.count(distinct(others))).where(of_job).scalar_subquery()
     own = exists().where(of_job, others == group)
     return func.coalesce(and_(runs.c.max_active <= busy, ~own), False)
-
-
-def unknown(run_id: str) -> NotFound:
-    """Make the error for a run that is not there."""
-    return NotFound(f"There is no run '{run_id}'.", "`element runs list` shows those there are.")
