@@ -24,9 +24,7 @@ FORMAT: Final = 1
 """Raised when an older Element could not read what this one writes."""
 
 _DIRECTORIES: Final = ("secrets", "run", "logs", "jobs", "blobs", "runs")
-_NEEDED_BYTES: Final = (
-    300_000_000  # an empty cluster, its log and Airflow's tables, and room to run
-)
+NEEDED_BYTES: Final = 300_000_000  # an empty cluster, its log and Airflow's tables, and room to run
 
 
 class Data:
@@ -43,7 +41,8 @@ class Data:
         self.dags = root / "dags"
         self.logs = root / "logs"
         self.run = root / "run"
-        self.airflow_passwords = root / "secrets" / "airflow-passwords.json"
+        self.secrets = root / "secrets"
+        self.airflow_passwords = self.secrets / "airflow-passwords.json"
 
     def create(self) -> None:
         """Create the directory, its parts and its secrets, or check those that are there.
@@ -56,7 +55,9 @@ class Data:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.root.chmod(0o700)
             _check_space(self.root)
-            self._check_format()
+            self.check_format()
+            if not (self.root / "data.json").exists():
+                write_private(self.root / "data.json", json.dumps({"format": FORMAT}) + "\n")
             for name in _DIRECTORIES:
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
             _secret(self.token_file, 32)
@@ -68,11 +69,11 @@ class Data:
 
     def secret(self, name: str) -> str:
         """Return a secret, generated when it is first asked for."""
-        return _secret(self.root / "secrets" / name, 48)
+        return _secret(self.secrets / name, 48)
 
     def fernet_key(self, name: str) -> str:
         """Return a secret in the form that Fernet wants: 32 bytes in URL-safe base64."""
-        path = self.root / "secrets" / name
+        path = self.secrets / name
         if not path.exists():
             write_private(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() + "\n")
         return path.read_text().strip()
@@ -89,10 +90,14 @@ class Data:
                 path.replace(path.with_suffix(".log.1"))
         return path
 
-    def _check_format(self) -> None:
+    def secret_files(self) -> list[Path]:
+        """Return the files that nobody else may read."""
+        return sorted(self.secrets.iterdir()) if self.secrets.is_dir() else []
+
+    def check_format(self) -> None:
+        """Raise `Conflict` when an Element wrote the directory that is too old or too new."""
         path = self.root / "data.json"
         if not path.exists():
-            write_private(path, json.dumps({"format": FORMAT}) + "\n")
             return
         try:
             found = int(json.loads(path.read_text())["format"])
@@ -133,9 +138,9 @@ def _secret(path: Path, length_bytes: int) -> str:
 def _check_space(root: Path) -> None:
     disk = os.statvfs(root)
     free_bytes = disk.f_bavail * disk.f_frsize
-    if free_bytes < _NEEDED_BYTES:
+    if free_bytes < NEEDED_BYTES:
         raise Unavailable(
             f"Only {free_bytes // 1_000_000} MB are free where {root} lies; "
-            f"Element needs {_NEEDED_BYTES // 1_000_000} MB to start.",
+            f"Element needs {NEEDED_BYTES // 1_000_000} MB to start.",
             "Free some space, or give a data directory on another disk.",
         )

