@@ -6,6 +6,13 @@ imported by the process that needs them. `tests/test_architecture.py` holds the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from element_jupyter.recording import record
+
+__all__ = ["record"]
+
 
 def _jupyter_server_extension_points() -> list[dict[str, object]]:
     """Tell Jupyter Server what to load."""
@@ -17,3 +24,11 @@ def _jupyter_server_extension_points() -> list[dict[str, object]]:
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
     """Tell `jupyter-builder develop` where the built front end is."""
     return [{"src": "labextension", "dest": "@element/labextension"}]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "record":
+        from element_jupyter.recording import record
+
+        return record
+    raise AttributeError(f"module 'element_jupyter' has no attribute {name!r}")
