@@ -1,0 +1,272 @@
+"""`element jobs`: what is scheduled, and changing it."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.text import Text
+
+from element_jupyter.cli.follow import follow, result_lines
+from element_jupyter.cli.output import (
+    DataOption,
+    JsonOption,
+    Output,
+    ago,
+    clock,
+    state_text,
+    table,
+)
+from element_jupyter.cli.runs import FollowOption, job_id
+from element_jupyter.core import schedules
+from element_jupyter.core.errors import ElementError
+from element_jupyter.core.jobs import StoredJob
+from element_jupyter.core.runs import FireRecord, Run, RunState
+from element_jupyter.platform.client import CLOCK, JOB_FORMAT, Local, connect
+
+app = typer.Typer(no_args_is_help=True)
+
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="The job: team/name, or name.", show_default=False)
+]
+START_SECONDS = 60
+"""How long a triggered job may take until its first run is there."""
+
+
+@app.command(name="list")
+def list_jobs(
+    team: Annotated[str | None, typer.Option(help="Only of this team.")] = None,
+    text: Annotated[str | None, typer.Option(help="Only with this in the name.")] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List jobs with their last runs and next fires."""
+    output = Output(as_json=as_json)
+    service = connect(data).service
+    found: list[dict[str, Any]] = []
+    errors: list[dict[str, Any]] = []
+    for page in service.pages("jobs", team=team, text=text):
+        found += page["items"]
+        errors = page.get("errors") or errors
+    rows = [_row(item) for item in found]
+    lines = [table(("Job", "Last run", "Next", "When"), rows) if rows else "No jobs yet."]
+    output.result({"items": found, "errors": errors}, *lines)
+    for error in errors:
+        place = f"{error['path']}:{error['line']}" if error.get("line") else error["path"]
+        output.note(Text(f"{place}: {error['message']}", style="red"))
+
+
+def _row(item: dict[str, Any]) -> tuple[str | Text, ...]:
+    job = StoredJob.model_validate(item["stored"]).job
+    last = item.get("last_run")
+    shown = Text.assemble(state_text(last["state"]), f" {ago(last['created_at'])}") if last else ""
+    fire = item.get("next_fire")
+    upcoming: str | Text = ago(fire["at"]) if fire else ""
+    return (
+        job.id,
+        shown,
+        state_text("paused") if job.paused else upcoming,
+        schedules.describe(job.schedule) if job.schedule else "when triggered",
+    )
+
+
+@app.command()
+def show(job: JobArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Show one job: its file, its schedule and its next fires."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    stored = _get(local, job)
+    lines: list[str | Text] = [
+        Text.assemble(
+            (stored.job.id, "bold"),
+            f"  version {stored.version}, saved {ago(stored.saved_at)} by {stored.saved_by}",
+        )
+    ]
+    if schedule := stored.job.schedule:
+        paused = ("  paused", "yellow") if stored.job.paused else ""
+        lines.append(Text.assemble(schedules.describe(schedule), paused))
+        lines += _fires(schedule) if not stored.job.paused else []
+    output.result(stored, *lines, "", JOB_FORMAT.write(stored.job).rstrip())
+
+
+def _fires(schedule: schedules.Schedule) -> list[str | Text]:
+    from datetime import UTC, datetime
+    from itertools import islice
+
+    zone = schedules.zone(getattr(schedule, "timezone", "UTC"))
+    coming = schedules.fires(schedule, CLOCK, datetime.now(UTC))
+    return [f"  {clock(fire.at, zone)}  {ago(fire.at)}" for fire in islice(coming, 3)]
+
+
+@app.command()
+def pause(job: JobArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Let a job no longer fire; it can still be triggered."""
+    output = Output(as_json=as_json)
+    stored = _do(connect(data), job, "pause")
+    output.result(stored, f"{stored.job.id} is paused.")
+
+
+@app.command()
+def resume(job: JobArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Let a paused job fire again."""
+    output = Output(as_json=as_json)
+    stored = _do(connect(data), job, "resume")
+    coming = _fires(stored.job.schedule) if stored.job.schedule else []
+    output.result(stored, f"{stored.job.id} fires again.", *coming)
+
+
+@app.command()
+def trigger(
+    job: JobArgument,
+    follow_it: FollowOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a job now, by Airflow when it is there."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    wanted = job_id(local, job)
+    team, _, name = wanted.partition("/")
+    answer = local.service.post("jobs", team, name, "trigger")
+    if not follow_it:
+        via = "Airflow runs" if answer["via"] == "airflow" else "Element itself runs"
+        output.result(answer, f"{via} {wanted} now ({answer['dag_run_id']}).")
+        return
+    worst = 0
+    tasks = {task.name for task in _get(local, wanted).job.tasks}
+    for run in _runs_of(local, wanted, answer, tasks):
+        ended = follow(local, run.run_id, output)
+        output.result(ended, "", *result_lines(ended)) if not as_json else None
+        worst = max(worst, int(ended.state is not RunState.SUCCEEDED))
+    if worst:
+        raise typer.Exit(worst)
+
+
+def _runs_of(local: Local, job: str, answer: dict[str, Any], tasks: set[str]) -> Any:
+    """Yield the runs of a triggered job as they appear, until one has failed or all are done."""
+    seen: set[str] = set()
+    done: set[str] = set()
+    deadline = time.monotonic() + START_SECONDS
+    while done < tasks:
+        for item in local.service.items("runs", at_most=100, job=job):
+            run = Run.model_validate(item)
+            wanted = {run.run_id, run.dag_run_id} & {answer.get("run_id"), answer["dag_run_id"]}
+            if not wanted - {None} or run.run_id in seen:
+                continue
+            seen.add(run.run_id)
+            yield run
+            ended = Run.model_validate(local.service.get("runs", run.run_id))
+            if ended.state is not RunState.SUCCEEDED:
+                return
+            done.add(run.task)
+            deadline = time.monotonic() + START_SECONDS
+        if time.monotonic() > deadline:
+            raise ElementError(
+                f"No run of {job} has started for {START_SECONDS} s.",
+                "See `element status`, and Airflow's own pages.",
+            )
+        time.sleep(0.3)
+
+
+@app.command()
+def edit(job: JobArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Edit a job's file in $EDITOR; what is refused is opened again, with the reason on top."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    stored = _get(local, job)
+    before = JOB_FORMAT.write(stored.job)
+    text = before
+    while True:
+        edited = click.edit(text, extension=".yaml")
+        said = "".join(
+            line for line in (edited or "").splitlines(keepends=True) if not line.startswith("#!")
+        )
+        if not said.strip() or said == before:
+            output.result({"change": "unchanged", "stored": stored}, "Nothing was changed.")
+            return
+        try:
+            changed = JOB_FORMAT.read(said.encode()).job
+            answer = local.service.put(
+                "jobs",
+                changed.team,
+                changed.name,
+                body=changed.model_dump(mode="json"),
+                version=stored.version if changed.id == stored.job.id else 0,
+            )
+        except ElementError as error:
+            if edited == text:
+                # saved again as it was refused: the person has given up
+                raise
+            line = getattr(error, "line", None)
+            place = f"line {line}: " if line else ""
+            reasons = [f"#! {place}{error.message}", *([f"#! {error.hint}"] if error.hint else [])]
+            text = "\n".join([*reasons, "#! Save it unchanged to give up.", said])
+            continue
+        output.result(answer, f"{changed.id} {answer['change']}.", answer.get("diff") or "")
+        return
+
+
+@app.command()
+def delete(
+    job: JobArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete a job; its runs are kept."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    stored = _get(local, job)
+    if not yes:
+        typer.confirm(f"Delete {stored.job.id}? Its runs are kept.", abort=True, err=True)
+    local.service.delete("jobs", stored.job.team, stored.job.name)
+    output.result({"deleted": stored.job.id}, f"{stored.job.id} is deleted.")
+
+
+@app.command()
+def history(
+    job: JobArgument,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what became of each due fire, and the versions of a job."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    team, _, name = job_id(local, job).partition("/")
+    service = local.service
+    found = [
+        FireRecord.model_validate(item)
+        for item in service.items("jobs", team, name, "fires", at_most=limit)
+    ]
+    answer = service.get("jobs", team, name, "versions")
+    versions = [
+        StoredJob.model_validate(item)
+        for item in (answer["items"] if isinstance(answer, dict) else answer)
+    ]
+    zone = schedules.zone("UTC")
+    rows = [
+        (clock(fire.at, zone), state_text(fire.state), fire.reason or ", ".join(fire.run_ids))
+        for fire in found
+    ]
+    saved = [
+        (str(version.version), ago(version.saved_at), version.saved_by) for version in versions
+    ]
+    output.result(
+        {"fires": found, "versions": versions},
+        table(("Due (UTC)", "Became", "Why or which run"), rows) if rows else "No fires yet.",
+        "",
+        table(("Version", "Saved", "By"), saved),
+    )
+
+
+def _get(local: Local, job: str) -> StoredJob:
+    team, _, name = job_id(local, job).partition("/")
+    return StoredJob.model_validate(local.service.get("jobs", team, name))
+
+
+def _do(local: Local, job: str, verb: str) -> StoredJob:
+    team, _, name = job_id(local, job).partition("/")
+    return StoredJob.model_validate(local.service.post("jobs", team, name, verb))
