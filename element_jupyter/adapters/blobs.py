@@ -155,7 +155,8 @@ class _Directory:
 
     def write(self, digest: str, chunks: Iterable[bytes]) -> None:
         path = self._path(digest)
-        self._partial.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (self._root, self._partial, path.parent):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         partial = self._partial / secrets.token_hex(16)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -163,7 +164,6 @@ class _Directory:
                 for chunk in chunks:
                     _write_all(file, chunk)
                 os.fsync(descriptor)
-            path.parent.mkdir(exist_ok=True, mode=0o700)
             with self._locked(fcntl.LOCK_SH):
                 os.utime(partial)
                 partial.rename(path)
@@ -221,6 +221,8 @@ class _Directory:
             fcntl.flock(descriptor, kind)
             yield
         finally:
+            # closing would not do where another thread has forked meanwhile
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
 
 
@@ -358,11 +360,8 @@ def restore(blobs: Blobs, snapshot_id: str, directory: Path) -> Manifest:
             raise _occupied(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
     _remove_partial(directory)
-    partial = directory.with_name(f".{directory.name[:200]}.partial-{secrets.token_hex(8)}")
-    partial.mkdir()
-    lock = os.open(partial, os.O_RDONLY)
+    partial, lock = _new_partial(directory)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         for parent in sorted({path.parent for path in map(_in(partial), manifest.entries)}):
             parent.mkdir(parents=True, exist_ok=True)
         _each(lambda entry: _restore_file(blobs, entry, _in(partial)(entry)), manifest.entries)
@@ -423,6 +422,20 @@ def _restore_file(blobs: Blobs, entry: Entry, path: Path) -> None:
 
 def _in(root: Path) -> Callable[[Entry], Path]:
     return lambda entry: root / entry.path
+
+
+def _new_partial(directory: Path) -> tuple[Path, int]:
+    """Make a directory beside, and return it with the descriptor that holds its lock."""
+    while True:
+        partial = directory.with_name(f".{directory.name[:200]}.partial-{secrets.token_hex(8)}")
+        partial.mkdir()
+        with suppress(FileNotFoundError):
+            lock = os.open(partial, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # another restore may have taken it for a dead one's before it was locked
+            if partial.exists():
+                return partial, lock
+            os.close(lock)
 
 
 def _remove_partial(directory: Path) -> None:
