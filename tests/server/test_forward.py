@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.conftest import JUPYTER_TOKEN, Lab, Platform, running_lab
+from tests.server.conftest import Platform
+from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
 
 API = "element/api/v1"
 OUTAGE = {
