@@ -23,7 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import psycopg
@@ -62,7 +62,9 @@ class EmbeddedPostgres:
         self._binaries = binaries()
         self._account = _Account.of(directory) if os.geteuid() == 0 else None
         self._sockets = directory / "sockets"
-        if len(os.fsencode(self._sockets / f".s.PGSQL.{_PORT}")) > _SOCKET_PATH_BYTES:
+        address = os.fsencode(self._sockets / f".s.PGSQL.{_PORT}")
+        # libpq takes what a comma separates for several hosts
+        if len(address) > _SOCKET_PATH_BYTES or b"," in address:
             name = hashlib.sha256(os.fsencode(directory)).hexdigest()[:12]
             self._sockets = Path(tempfile.gettempdir()) / f"element-{os.geteuid()}-{name}"
 
@@ -124,6 +126,11 @@ class EmbeddedPostgres:
         """Create the database unless it is there."""
         with self._connect() as connection:
             _create_database(connection, name)
+
+    def close(self) -> None:
+        """Remove what the server, which has ended, keeps outside of its directory."""
+        if self._sockets.parent != self._directory:
+            shutil.rmtree(self._sockets, ignore_errors=True)
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(
@@ -229,10 +236,9 @@ def ensure_database(url: str, name: str) -> None:
         Unavailable: the server does not answer, or the database is missing and may not be created;
             the hint has the statement for whoever may.
     """
-    target = parse_url(url, "database_url").set(drivername="postgresql", database=name)
-    server = target.render_as_string(hide_password=False)
+    target = parse_url(url, "database_url").set(database=name)
     try:
-        psycopg.connect(server, connect_timeout=10).close()
+        psycopg.connect(**connect_arguments(target), connect_timeout=10).close()
         return
     except psycopg.OperationalError as error:
         if f'database "{name}" does not exist' not in str(error):
@@ -242,8 +248,8 @@ def ensure_database(url: str, name: str) -> None:
                 "Look at `database_url` and whether the server runs.",
             ) from error
     try:
-        maintenance = target.set(database="postgres").render_as_string(hide_password=False)
-        with psycopg.connect(maintenance, connect_timeout=10, autocommit=True) as connection:
+        maintenance = connect_arguments(target.set(database="postgres"))
+        with psycopg.connect(**maintenance, connect_timeout=10, autocommit=True) as connection:
             _create_database(connection, name)
     except psycopg.Error as error:
         raise Unavailable(
@@ -251,6 +257,15 @@ def ensure_database(url: str, name: str) -> None:
             "be created.",
             f'Have its administrator run: CREATE DATABASE "{name}" OWNER "{target.username}";',
         ) from error
+
+
+def connect_arguments(url: URL | str) -> dict[str, Any]:
+    """Return an SQLAlchemy URL as keyword arguments for psycopg.
+
+    As text it would not do: libpq reads the `+` that SQLAlchemy writes for a space as a plus.
+    """
+    parsed = make_url(url)
+    return {**parsed.translate_connect_args(username="user", database="dbname"), **parsed.query}
 
 
 def parse_url(url: str, field: str) -> URL:

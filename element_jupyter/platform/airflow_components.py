@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 
 from element_jupyter import provider
 from element_jupyter.adapters.forkserver import ForkServer, Spawn
+from element_jupyter.adapters.postgres import connect_arguments
 from element_jupyter.platform.airflow_home import AirflowSetup, write_home
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.ports import LOOPBACK
@@ -132,13 +133,11 @@ def _beats(database_url: str, job_type: str) -> Callable[[], Awaitable[bool]]:
 
     The database is asked, since a failure of the API server would look like one of all the others.
     """
-    address = (
-        make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-    )
+    arguments = connect_arguments(database_url)
 
     async def beats() -> bool:
         try:
-            connection = await psycopg.AsyncConnection.connect(address, connect_timeout=5)
+            connection = await psycopg.AsyncConnection.connect(**arguments, connect_timeout=5)
             async with connection:
                 cursor = await connection.execute(
                     "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job "

@@ -205,8 +205,9 @@ class _Examination:
                 yield _ok("PostgreSQL", f"Embedded {done.stdout.strip()}.")
                 return
             url = postgres.parse_url(self._config.database_url, "database_url")
-            address = url.set(drivername="postgresql").render_as_string(hide_password=False)
-            with psycopg.connect(address, connect_timeout=5) as connection:
+            with psycopg.connect(
+                **postgres.connect_arguments(url), connect_timeout=5
+            ) as connection:
                 row = connection.execute("SELECT now()").fetchone()
                 yield _ok("PostgreSQL", f"{url.render_as_string()} answers.")
                 skew = abs(row[0] - datetime.now(UTC)) if row else timedelta(0)
