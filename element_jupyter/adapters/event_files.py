@@ -35,6 +35,7 @@ from element_jupyter.core.runs import EVENT, Event, RunFinished, StateChanged
 _HEAD: Final = re.compile(
     rb'\{"id":(\d+),"from":(\d+)(,"final":true)?(?:,"lengths":\[([\d,]+)\])?,"event":'
 )
+_SEQUENCE: Final = re.compile(rb'\{"sequence":(\d+),')
 _READ_BYTES: Final = 256 * 1024
 _OPEN_STREAMS: Final = 64
 """Streams whose index is kept although nobody reads them."""
@@ -75,6 +76,9 @@ class EventFiles:
         events: list[Event] = []
         with path.open("rb") as file:
             for line in file:
+                number = _SEQUENCE.match(line)
+                if number is not None and int(number[1]) <= after:
+                    continue
                 try:
                     event = EVENT.validate_json(line)
                 except ValidationError:

@@ -1,0 +1,263 @@
+"""Runs: asked for, queued, admitted, reported, stopped. One class, which everything else calls."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from element_jupyter.core.access import Person, RunToken
+from element_jupyter.core.admission import unknown_run
+from element_jupyter.core.errors import Conflict, Unavailable
+from element_jupyter.core.fires import Known, refusal
+from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
+from element_jupyter.core.progress import RunRecord, ended
+from element_jupyter.core.provisioning import Provisioner
+from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
+from element_jupyter.core.schedules import WallClock
+from element_jupyter.core.values import Value
+from element_jupyter.service.run_ports import JobSource, RunSettings, RunStore, Streams
+from element_jupyter.service.run_requests import Requests
+from element_jupyter.service.run_supervisor import Supervisor
+
+_LATE_REPORTS: Final = timedelta(minutes=10)
+"""How long after its end a run's token may still report."""
+
+
+class Heartbeat(Value):
+    """The answer to a runner's heartbeat."""
+
+    stop: bool
+    reason: str = ""
+
+
+class Runs:
+    """The control plane's runs."""
+
+    def __init__(
+        self,
+        *,
+        settings: RunSettings,
+        store: RunStore,
+        streams: Streams,
+        provisioner: Provisioner,
+        jobs: JobSource,
+        clock: WallClock,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._requests = Requests(settings, store, jobs, clock)
+        self._supervisor = Supervisor(settings, store, streams, provisioner)
+        self._streams = self._supervisor.streams
+
+    async def start(self) -> None:
+        """Take over the runs that are there, and begin to admit others.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        await self._supervisor.start()
+
+    async def close(self) -> None:
+        """Stop looking after runs; they go on, and the next `start` finds them."""
+        await self._supervisor.close()
+
+    # --------------------------------------------------------------------------------------- asking
+
+    async def create(self, request: RunRequest, who: Person) -> tuple[Run, bool]:
+        """Add a run to the queue; False when the request means one that is there already.
+
+        Raises:
+            Invalid, NotFound, Forbidden: as `Requests.wanted`.
+            Conflict: its fire must not run, by the job's catch-up policy; or an input is missing.
+            Unavailable: the database does not answer.
+        """
+        now = datetime.now(UTC)
+        wanted = await self._requests.wanted(request, who, now)
+
+        def refused(known: Known) -> FireRecord | None:
+            return refusal(wanted.ask, known, now) if wanted.ask is not None else None
+
+        came = await self._store.create(wanted.record, request.idempotency_key, refused)
+        if came.record is None:
+            reason = came.refused.reason if came.refused is not None else "It does not run."
+            raise Conflict(reason, "Trigger the job by hand to run it all the same.")
+        if came.created:
+            self._streams.tell(came.record.run.run_id, RunState.QUEUED)
+            self._supervisor.wake()
+        return came.record.run, came.created
+
+    async def get(self, run_id: str) -> Run:
+        """Return a run as it is.
+
+        Raises:
+            NotFound: there is none.
+        """
+        record = await self._store.get(run_id)
+        if record is None:
+            raise unknown_run(run_id)
+        if record.run.state is not RunState.QUEUED:
+            return record.run
+        return (await self._placed([record.run]))[0]
+
+    async def page(
+        self,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        job: str | None = None,
+        state: RunState | None = None,
+        trigger: Trigger | None = None,
+        logical_date: datetime | None = None,
+        teams: frozenset[str] | None = None,
+    ) -> Page[Run]:
+        """List runs, newest first; `teams` None is everybody's.
+
+        Raises:
+            Invalid: the cursor is not one of these.
+        """
+        after = None
+        if cursor is not None:
+            at, run_id = decode_cursor(cursor, int, str)
+            after = (_EPOCH + timedelta(microseconds=at), run_id)
+        found = await self._store.page(
+            limit=limit + 1,
+            after=after,
+            job=job,
+            state=state,
+            trigger=trigger,
+            logical_date=logical_date,
+            teams=teams,
+        )
+        shown = await self._placed(found[:limit])
+        following = None
+        if len(found) > limit:
+            at = (shown[-1].created_at - _EPOCH) // timedelta(microseconds=1)
+            following = encode_cursor(at, shown[-1].run_id)
+        return Page(items=tuple(shown), next_cursor=following)
+
+    async def _placed(self, runs: Sequence[Run]) -> list[Run]:
+        """Say of each queued run where it is and why it waits."""
+        if not any(run.state is RunState.QUEUED for run in runs):
+            return list(runs)
+        queue = await self._store.queue()
+        places = {waiting.run_id: place for place, waiting in enumerate(queue.waiting, 1)}
+
+        def placed(run: Run) -> Run:
+            place = places.get(run.run_id)
+            if place is None or run.state is not RunState.QUEUED:
+                return run
+            reason = queue.place(place, self._settings.capacity)
+            return run.model_copy(update={"queue_position": place, "reason": reason})
+
+        return [placed(run) for run in runs]
+
+    async def recent_states(self, jobs: Sequence[str], count: int = 5) -> dict[str, list[RunState]]:
+        """Return the states of each job's last runs, newest first."""
+        return await self._store.recent_states(jobs, count)
+
+    async def counts(self) -> dict[RunState, int]:
+        """Return how many runs are in each state."""
+        return await self._store.counts()
+
+    @property
+    def capacity(self) -> int:
+        return self._settings.capacity
+
+    def directory(self, run_id: str) -> Path:
+        """Return where a run keeps its files."""
+        return self._settings.directory / run_id
+
+    # ------------------------------------------------------------------------------------- stopping
+
+    async def stop(self, run_id: str, reason: str = "") -> Run:
+        """Stop a run, or leave it as it is when it was stopped already or has ended.
+
+        Raises:
+            NotFound: there is none.
+        """
+        now = datetime.now(UTC)
+        sentence = reason or "It was asked to stop."
+
+        def stopped(record: RunRecord) -> RunRecord:
+            run = record.run
+            if run.state.ended or run.stop_requested_at is not None:
+                return record
+            record = record.changed(stop_requested_at=now, reason=sentence)
+            if run.state is RunState.QUEUED:
+                return ended(record, RunState.STOPPED, "It was stopped before it started.", now)
+            return record
+
+        before, after = await self._store.change(run_id, stopped)
+        if after is before or before == after:
+            return after.run
+        if after.run.state.ended:
+            self._streams.complete(after.run)
+            self._supervisor.wake()
+        else:
+            self._streams.tell(run_id, after.run.state, sentence)
+            self._supervisor.stop(after)
+        return after.run
+
+    # ------------------------------------------------------------------------------------ reporting
+
+    async def sign_in(self, token: str) -> RunToken | None:
+        """Tell whose token this is; None when it is no run's, or its run has ended long ago."""
+        run_id, dot, _ = token.partition(".")
+        if not dot:
+            return None
+        with self._heard():
+            digest, finished_at = await self._store.token(run_id)
+        given = hashlib.sha256(token.encode()).hexdigest()
+        if digest is None or not secrets.compare_digest(digest, given):
+            return None
+        if finished_at is not None and datetime.now(UTC) - finished_at > _LATE_REPORTS:
+            return None
+        return RunToken(run_id=run_id)
+
+    async def report(self, run_id: str, events: Sequence[Event]) -> int:
+        """Take a runner's events; returns the last sequence number that need not be told again.
+
+        Raises:
+            Invalid: the events cannot be a runner's.
+            NotFound: there is no such run.
+        """
+        with self._heard():
+            return await self._streams.report(run_id, events)
+
+    async def heartbeat(self, run_id: str) -> Heartbeat:
+        """Renew a run's lease, and tell its runner whether to stop.
+
+        Raises:
+            NotFound: there is no such run.
+        """
+        until = datetime.now(UTC) + timedelta(seconds=self._settings.lease_seconds)
+        with self._heard():
+            run = await self._store.renew(run_id, until)
+        stop = run.state.ended or run.stop_requested_at is not None
+        return Heartbeat(stop=stop, reason=run.reason if stop else "")
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        try:
+            yield
+        except Unavailable:
+            self._supervisor.unheard()
+            raise
+
+    # -------------------------------------------------------------------------------------- reading
+
+    def follow(self, run: Run, after: int) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield a run's events after an id as (id, JSON) as they come, to its end."""
+        return self._streams.follow(run, after)
+
+    def events(self, run: Run, after: int, limit: int) -> tuple[list[bytes], int | None]:
+        """Return the events after an id that are there now, and the id to go on from."""
+        return self._streams.page(run, after, limit)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
