@@ -23,6 +23,8 @@ import httpx
 import nbformat
 
 from tests.bench.peers import environment
+from tests.platform_client import ENDED, snapshot
+from tests.platform_fixture import free_ports, running_platform
 
 ROUNDS = 7
 
@@ -102,8 +104,9 @@ def _free_port() -> int:
 
 @contextmanager
 def _jupyter_scheduler(directory: Path) -> Iterator[Callable[[], Callable[[], bool]]]:
+    # what its kernel imports at start must be what ours imports
     binaries = environment(
-        "jupyter-scheduler", "jupyter-scheduler==2.12.1", "jupyter-server", "ipykernel"
+        "jupyter-scheduler", "jupyter-scheduler==2.12.1", "jupyter-server", "ipykernel>=7"
     )
     home = directory / "peer"
     home.mkdir()
@@ -152,19 +155,17 @@ def _jupyter_scheduler(directory: Path) -> Iterator[Callable[[], Callable[[], bo
 
 @contextmanager
 def _element(directory: Path, notebook: Path) -> Iterator[Callable[[], Callable[[], bool]]]:
-    from tests.platform_fixture import running_platform
-
-    with running_platform(directory / "element", airflow=False) as platform:
-        client = platform.client
-        snapshot_id = platform.snapshot(notebook)
+    settings = free_ports() | {"ELEMENT_AIRFLOW": "false"}
+    with running_platform(directory / "element", **settings) as platform:
+        snapshot_id = snapshot(platform, notebook.parent)
+        client = platform.service()
 
         def post() -> Callable[[], bool]:
             answer = client.post(
-                "/api/v1/runs", json={"notebook": notebook.name, "snapshot_id": snapshot_id}
+                "/runs", json={"notebook": notebook.name, "snapshot_id": snapshot_id}
             )
             answer.raise_for_status()
             run = answer.json()["run_id"]
-            ended = {"succeeded", "failed", "stopped", "lost"}
-            return lambda: client.get(f"/api/v1/runs/{run}").json()["state"] in ended
+            return lambda: client.get(f"/runs/{run}").json()["state"] in ENDED
 
         yield post
