@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -226,12 +226,13 @@ class InPlace:
 def run_in_place(
     request: InPlace,
     on_event: Callable[[Event], None],
-    on_started: Callable[[Work], None] = lambda _work: None,
+    on_prepared: Callable[[Sequence[str]], None] = lambda _sources: None,
 ) -> RunFinished:
     """Run a notebook where it lies; what it writes stays where it is written.
 
     Ctrl-C and SIGTERM stop it, a second time at once. Call it in the main thread of a process that
-    does nothing else: what the notebook leaves running is ended.
+    does nothing else: what the notebook leaves running is ended. `on_prepared` gets the sources of
+    all cells, the injected one included, before the kernel starts.
 
     Raises:
         Invalid: the notebook, a parameter, the kernel or the output; the field says which.
@@ -260,11 +261,11 @@ def run_in_place(
     )
     environment = kernel_environment({**os.environ})
     work = make_work(spec, environment, output_path=output, adopting=adopt_orphans())
-    return asyncio.run(_run_in_place(work, on_event, on_started))
+    return asyncio.run(_run_in_place(work, on_event, on_prepared))
 
 
 async def _run_in_place(
-    work: Work, on_event: Callable[[Event], None], on_started: Callable[[Work], None]
+    work: Work, on_event: Callable[[Event], None], on_prepared: Callable[[Sequence[str]], None]
 ) -> RunFinished:
     control = _Control()
     asked = 0
@@ -278,7 +279,7 @@ async def _run_in_place(
         asyncio.get_running_loop().add_signal_handler(number, interrupt)
     session = Session(work, EventLog(listener=on_event))
     control.attach(session)
-    on_started(work)
+    on_prepared([cell.source for cell in work.notebook.cells])
     return await session.run()
 
 

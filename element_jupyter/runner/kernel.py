@@ -35,6 +35,8 @@ from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_word
 START_TIMEOUT_SECONDS: Final = 60.0
 _RECONNECT_MS: Final = 5
 """The client is there before the kernel listens; ZeroMQ would look again every 100 ms only."""
+_LEAVE_SECONDS: Final = 1.0
+"""Exit handlers have run once a kernel closes its channels; ipykernel 7.4 hangs then at times."""
 _SLICE_SECONDS: Final = 0.02
 """A flood of messages may keep the event loop for so long before others get their turn."""
 
@@ -91,6 +93,7 @@ class Kernel:
         self._process: subprocess.Popen[bytes]
         self._tasks: list[asyncio.Task[None]] = []
         self._context: zmq.asyncio.Context
+        self._control: Any
         self._said: deque[bytes] = deque(maxlen=16)
         self._kills_before = oom_kills()
         self._ending = False
@@ -213,6 +216,7 @@ class Kernel:
         self.client = AsyncKernelClient(context=self._context)
         self.client.load_connection_info(connection)
         self.client.allow_stdin = False
+        self._control = self.client.control_channel
         self._tasks += [
             asyncio.create_task(self._pump(self.client.shell_channel, "on_shell")),
             asyncio.create_task(self._pump(self.client.iopub_channel, "on_output")),
@@ -291,7 +295,7 @@ class Kernel:
 
     def _send_control(self, kind: str, content: dict[str, Any]) -> None:
         message = self.client.session.msg(kind, content)
-        self.client.control_channel.send(message)
+        self._control.send(message)
 
     async def shut_down(self, grace_seconds: float = 5.0) -> None:
         """Ask the kernel to end so that its exit handlers run, then end all that is left of it."""
@@ -299,8 +303,15 @@ class Kernel:
             return
         self._ending = True
         if not self.died.done():
+            monitor = self.client.iopub_channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
             self._send_control("shutdown_request", {"restart": False})
-            await asyncio.wait({self.died}, timeout=grace_seconds)
+            hung_up = asyncio.ensure_future(monitor.poll())
+            first: set[asyncio.Future[Any]] = {self.died, hung_up}
+            await asyncio.wait(first, timeout=grace_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if hung_up.done():
+                await asyncio.wait({self.died}, timeout=_LEAVE_SECONDS)
+            hung_up.cancel()
+            self.client.iopub_channel.socket.disable_monitor()
         await self._end()
 
     async def kill_processes(self) -> None:
