@@ -65,6 +65,11 @@ class ElementDagBundle(BaseDagBundle):
         sequence: int = self._state()["sequence"]
         return sequence
 
+    def files(self) -> list[Path]:
+        """List the files of all jobs as they are now, relative to `path`."""
+        names = (file.name for file in os.scandir(self._live))
+        return [Path(JOBS, name) for name in names if name.endswith(".py")]
+
     def initialize(self) -> None:
         """Make the files of this version available."""
         for directory in (self._live, self._history, self._stubs):
@@ -101,11 +106,21 @@ class ElementDagBundle(BaseDagBundle):
 
     def _follow(self, service: Service) -> None:
         state = self._state()
+        anew: set[str] | None = None
         while changes := service.get("/job-changes", after=state["sequence"])["items"]:
+            if changes[0]["sequence"] <= state["sequence"]:
+                # the feed was lost and begins again: all there is will be told
+                anew = set()
             for change in changes:
                 self._apply(change, state["awaits"])
                 state["sequence"] = change["sequence"]
+                if anew is not None:
+                    anew.add(f"{change['team']}--{change['name']}.py")
             _write(self._state_file, json.dumps(state))
+        if anew is not None:
+            for file in self.files():
+                if file.name not in anew:
+                    (self._live / file.name).unlink()
 
     def _apply(self, change: Document, awaits: dict[str, list[str]]) -> None:
         job_id = f"{change['team']}/{change['name']}"
