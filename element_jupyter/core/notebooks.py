@@ -13,7 +13,7 @@ import json
 import keyword
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final
 
@@ -70,11 +70,12 @@ def check_notebook(document: object) -> None:
     Raises:
         Invalid: naming what is wrong, and with which cell.
     """
-    _check_depth(document)
+    if _too_deep(document):
+        raise _not_a_notebook(f"it is nested more than {MAX_DEPTH} levels deep")
     if not isinstance(document, dict):
         raise _not_a_notebook("it is no JSON object")
     major = document.get("nbformat")
-    if major not in {3, 4} or isinstance(major, (bool, float)):
+    if type(major) is not int or major not in {3, 4}:
         said = "it does not say" if major is None else f"it says {str(major)[:20]!r}"
         raise _not_a_notebook(f"its format must be 3 or 4, and {said}")
     if not isinstance(document.get("metadata", {}), dict):
@@ -103,7 +104,7 @@ def _cells(document: Mapping[str, Any]) -> Iterator[Any]:
 
 def _check_cell(cell: Any, number: int, major: int) -> None:
     known = {"code", "markdown", "raw"} | ({"html", "heading"} if major == 3 else set())
-    if not isinstance(cell, dict) or cell.get("cell_type") not in known:
+    if not isinstance(cell, dict) or cell.get("cell_type") not in tuple(known):
         raise _not_a_notebook(f"cell {number} is of no known kind")
     key = "input" if major == 3 and cell["cell_type"] == "code" else "source"
     source = cell.get(key, "")
@@ -119,22 +120,19 @@ def _check_cell(cell: Any, number: int, major: int) -> None:
         raise _not_a_notebook(f"the tags of cell {number} are no list of texts")
 
 
-def _check_depth(document: object) -> None:
-    level: list[Any] = [document]
-    for _ in range(MAX_DEPTH):
-        level = (
-            [
-                child
-                for item in level
-                for child in (item.values() if isinstance(item, dict) else item)
-                if isinstance(child, (dict, list))
-            ]
-            if isinstance(document, (dict, list))
-            else []
-        )
+def _too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for item in level for child in _children(item)]
         if not level:
-            return
-    raise _not_a_notebook(f"it is nested more than {MAX_DEPTH} levels deep")
+            return False
+    return True
+
+
+def _children(item: object) -> Iterable[object]:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
 
 
 def _not_a_notebook(why: str) -> Invalid:
@@ -229,6 +227,8 @@ def check_parameters(
                 "Use letters, digits and underscores, as for a variable.",
                 field=f"parameters.{name[:80]}",
             )
+        if _too_deep(value):
+            raise Invalid(f"Parameter '{name}' is nested too deeply.", field=f"parameters.{name}")
         if name in known:
             checked[name] = _checked(known[name], value)
         elif allow_extra:
@@ -257,11 +257,9 @@ def parse_parameter(parameter: Parameter | None, text: str) -> JsonValue:
         return {"None": None, "True": True, "False": False}[text]
     try:
         value: JsonValue = json.loads(text, parse_constant=_no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         if kind in {Kind.UNKNOWN, Kind.NONE}:
             return text
-        raise _mismatch(parameter, text) from error
-    except RecursionError as error:
         raise _mismatch(parameter, text) from error
     return value
 
