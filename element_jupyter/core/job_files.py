@@ -60,12 +60,15 @@ class JobFormat(Protocol):
         Raises:
             FileInvalid: it is no job; says where and why.
         """
+        ...
 
     def write(self, job: Job, metadata: Metadata | None = None) -> str:
         """Write a job the way a person would."""
+        ...
 
     def stamp(self, text: str, metadata: Metadata) -> str:
         """Replace the metadata of a file, and leave all else in it as its author wrote it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -82,13 +85,33 @@ class JobStore(Protocol):
     Reading the current state is immediate; what touches files is awaited.
     """
 
-    def get(self, team: str, name: str) -> StoredJob | None: ...
+    def get(self, team: str, name: str, version: int | None = None) -> StoredJob | None:
+        """Return a job as it is (or was last, when its file is broken), or was in a version."""
+        ...
 
     def ids(self) -> Sequence[str]:
-        """Every job's id, sorted."""
+        """Every readable job's id, sorted."""
+        ...
+
+    def stored(self) -> Sequence[StoredJob]:
+        """Every readable job, by id."""
+        ...
 
     def errors(self) -> Sequence[JobError]:
         """The files that cannot be read now, sorted."""
+        ...
+
+    def text(self, job: Job) -> str:
+        """Write a job the way its file says it, without metadata."""
+        ...
+
+    def expect(self, team: str, name: str, version: int | None) -> None:
+        """Return when the job is at that version (0: is not there; None: anything).
+
+        Raises:
+            Conflict: it is not.
+        """
+        ...
 
     async def put(
         self, job: Job, *, saved_by: str, now: datetime, expected_version: int | None = None
@@ -96,22 +119,21 @@ class JobStore(Protocol):
         """Save a job as its next version, unless it says what the current one says.
 
         Raises:
-            Conflict: its version is not the expected one (0: it must not exist).
+            Conflict: as `expect`.
         """
+        ...
 
-    async def delete(
-        self, team: str, name: str, *, expected_version: int | None = None
-    ) -> StoredJob | None:
-        """Remove a job and return what it was; None when there was none.
+    async def delete(self, team: str, name: str, *, expected_version: int | None = None) -> bool:
+        """Remove a job; False when there was none.
 
         Raises:
-            Conflict: its version is not the expected one.
+            Conflict: as `expect`.
         """
+        ...
 
     async def versions(self, team: str, name: str) -> Sequence[StoredJob]:
         """Every version that is kept, newest first."""
-
-    async def version(self, team: str, name: str, number: int) -> StoredJob | None: ...
+        ...
 
     async def changes(
         self, after: int, *, wait_seconds: float = 0, limit: int = 500
@@ -120,6 +142,7 @@ class JobStore(Protocol):
 
         Waits for one when there is none yet.
         """
+        ...
 
 
 def parse(data: Any) -> JobFile:

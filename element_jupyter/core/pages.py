@@ -21,10 +21,6 @@ class Page(Value, Generic[Item]):
     items: tuple[Item, ...]
     next_cursor: str | None = None
 
-    @classmethod
-    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
-        return "PageOf" + "".join(getattr(param, "__name__", str(param)) for param in params)
-
 
 def encode_cursor(*keys: JsonValue) -> str:
     """Pack the sort keys of the last item of a page into a cursor."""

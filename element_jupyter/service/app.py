@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from tornado.web import Application
 
-from element_jupyter.service import system_routes
+from element_jupyter.service import (
+    job_routes,
+    openapi,
+    run_routes,
+    schedule_routes,
+    snapshot_routes,
+    system_routes,
+)
 from element_jupyter.service.http import Route
 from element_jupyter.service.mount import Mounted, handlers
 
-ROUTES: tuple[Route, ...] = (*system_routes.ROUTES,)
+ROUTES: tuple[Route, ...] = (
+    *system_routes.ROUTES,
+    *job_routes.ROUTES,
+    *run_routes.ROUTES,
+    *schedule_routes.ROUTES,
+    *snapshot_routes.ROUTES,
+)
 
 
-def application(mounted: Mounted, routes: tuple[Route, ...] = ROUTES) -> Application:
+def application(mounted: Mounted) -> Application:
     """Return the Tornado application that answers the routes, and a `Problem` elsewhere."""
-    return Application(handlers(routes, mounted), log_function=_silent)
+    return Application(handlers(ROUTES, mounted), log_function=_silent)
+
+
+@cache
+def openapi_document() -> dict[str, Any]:
+    """Return the OpenAPI document of all routes."""
+    return openapi.document(ROUTES)
 
 
 def _silent(_: Any) -> None:

@@ -172,7 +172,8 @@ class Route:
     function: Callable[..., Awaitable[Any]]
     access: Access = field(kw_only=True)
     status: int = field(default=200, kw_only=True)
-    body_limit_bytes: int = field(default=JSON_BYTES, kw_only=True)
+    body_limit_bytes: int | Callable[[Any], int] = field(default=JSON_BYTES, kw_only=True)
+    """A function is told what the route's function is given first: the limit is configured."""
     at_root: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -213,13 +214,28 @@ class Route:
         return {name: mark.name for name, mark in marks.items() if mark is not None}
 
     @cached_property
+    def parameter_kinds(self) -> dict[str, Any]:
+        """The annotations of all that is in path, query and headers."""
+        return {
+            name: kind for name, kind in self.annotations.items() if name not in {"who", "body"}
+        }
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The values of what may be left out."""
+        parameters = inspect.signature(self.function).parameters
+        return {
+            name: parameters[name].default
+            for name in self.annotations
+            if parameters[name].default is not inspect.Parameter.empty
+        }
+
+    @cached_property
     def parameters(self) -> TypeAdapter[Any]:
         """The adapter of a model of all that is in path, query and headers."""
-        defaults = inspect.signature(self.function).parameters
         fields: dict[str, Any] = {
-            name: kind if defaults[name].default is _NO_DEFAULT else (kind, defaults[name].default)
-            for name, kind in self.annotations.items()
-            if name not in {"who", "body"}
+            name: (kind, self.defaults[name]) if name in self.defaults else kind
+            for name, kind in self.parameter_kinds.items()
         }
         model = create_model(
             "Parameters", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields
@@ -243,10 +259,6 @@ class Route:
     @cached_property
     def body_schema(self) -> dict[str, Any]:
         return self.body.json_schema() if self.body else {}
-
-    @cached_property
-    def body_is_optional(self) -> bool:
-        return inspect.signature(self.function).parameters["body"].default is not _NO_DEFAULT
 
     def bind_parameters(
         self,
@@ -295,7 +307,6 @@ class Route:
             raise Invalid("The body is nested too deeply.") from None
 
 
-_NO_DEFAULT = inspect.Parameter.empty
 _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 

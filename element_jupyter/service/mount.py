@@ -128,7 +128,7 @@ class RouteHandler(web.RequestHandler):
         self.arguments: dict[str, Any] = {}
         self.content = bytearray()
         self.upload: _Spool | None = None
-        self.received_bytes = 0
+        self.received_bytes = self.limit_bytes = 0
         self.refused: Exception | None = None
         self.work: asyncio.Task[Any] | None = None
         self.began = time.monotonic()
@@ -164,8 +164,10 @@ class RouteHandler(web.RequestHandler):
             self._no_route()
         self.who = await self._caller()
         self.route.access.check(self.who, self.path_kwargs)
+        limit = self.route.body_limit_bytes
+        self.limit_bytes = limit(self.mounted.services) if callable(limit) else limit
         length = self.request.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) > self.route.body_limit_bytes:
+        if length.isdigit() and int(length) > self.limit_bytes:
             self._too_large()
         self.arguments = self.route.bind_parameters(
             self.path_kwargs, self._query(), self.request.headers
@@ -204,7 +206,7 @@ class RouteHandler(web.RequestHandler):
             raise Invalid("The query is not UTF-8.") from None
 
     def _too_large(self) -> NoReturn:
-        raise TooLarge(f"The body is larger than {self.route.body_limit_bytes:,} bytes.")
+        raise TooLarge(f"The body is larger than {self.limit_bytes:,} bytes.")
 
     # ------------------------------------------------------------------------------------- the body
 
@@ -217,7 +219,7 @@ class RouteHandler(web.RequestHandler):
                 self._answer_error(self.refused)
             return
         try:
-            if self.received_bytes > self.route.body_limit_bytes:
+            if self.received_bytes > self.limit_bytes:
                 self._too_large()
             if self.upload is None:
                 self.content += chunk
@@ -241,7 +243,7 @@ class RouteHandler(web.RequestHandler):
         arguments = dict(self.arguments)
         if "who" in self.route.annotations:
             arguments["who"] = self.who
-        if self.route.body is not None and (self.content or not self.route.body_is_optional):
+        if self.route.body is not None and (self.content or "body" not in self.route.defaults):
             arguments["body"] = self.route.bind_body(bytes(self.content))
         elif self.upload is not None:
             arguments["body"] = await self.upload.complete()

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from element_jupyter.core.orchestration import Orchestrator
+from element_jupyter.core.schedules import WallClock
+from element_jupyter.core.snapshots import Blobs, SnapshotLimits
+
+if TYPE_CHECKING:
+    from element_jupyter.service.jobs import Jobs
+    from element_jupyter.service.runs import Runs
 
 
-@dataclass
+@dataclass(frozen=True)
 class Services:
     """The control plane's parts."""
 
-    jobs: Any
-    runs: Any
+    jobs: Jobs
+    runs: Runs
     fires: Any
+    blobs: Blobs
+    limits: SnapshotLimits
+    orchestrator: Orchestrator
+    clock: WallClock
+    version: str
+    now: Callable[[], datetime]
+    openapi: Callable[[], dict[str, Any]]

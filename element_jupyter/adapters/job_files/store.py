@@ -92,9 +92,34 @@ class FileJobs:
 
     # ------------------------------------------------------------------------------------ reading
 
-    def get(self, team: str, name: str) -> StoredJob | None:
+    def get(self, team: str, name: str, version: int | None = None) -> StoredJob | None:
         entry = self._entries.get(f"{team}/{name}")
-        return entry.stored if entry else None
+        current = entry.stored if entry else None
+        if version is None or (current is not None and current.version == version):
+            return current
+        return self._version(team, name, version) if entry else None
+
+    def stored(self) -> Sequence[StoredJob]:
+        with self._lock:
+            found = [self._entries[job].stored for job in self._ids]
+        return tuple(stored for stored in found if stored is not None)
+
+    def text(self, job: Job) -> str:
+        return self._form.write(job)
+
+    def expect(self, team: str, name: str, version: int | None) -> None:
+        stored = self.get(team, name)
+        found = stored.version if stored else 0
+        if version is None or version == found:
+            return
+        if not found:
+            raise Conflict(f"There is no job '{team}/{name}' yet.", "Save it without a version.")
+        raise Conflict(
+            f"The job '{team}/{name}' is at version {found}, not {version}."
+            if version
+            else f"There is a job '{team}/{name}' already.",
+            "Read it again, and make your change to what it is now.",
+        )
 
     def ids(self) -> Sequence[str]:
         with self._lock:
@@ -108,9 +133,6 @@ class FileJobs:
     async def versions(self, team: str, name: str) -> Sequence[StoredJob]:
         return await asyncio.to_thread(self._versions, team, name)
 
-    async def version(self, team: str, name: str, number: int) -> StoredJob | None:
-        return await asyncio.to_thread(self._version, team, name, number)
-
     async def changes(
         self, after: int, *, wait_seconds: float = 0, limit: int = 500
     ) -> Sequence[JobChange]:
@@ -122,9 +144,6 @@ class FileJobs:
         return [stored for stored in found if stored is not None]
 
     def _version(self, team: str, name: str, number: int) -> StoredJob | None:
-        current = self.get(team, name)
-        if current is not None and current.version == number:
-            return current
         with suppress(FileInvalid):
             content, _ = disk.read(self._version_path(team, name, number))
             return _stored(self._form.read(content))
@@ -143,9 +162,7 @@ class FileJobs:
     ) -> Saved:
         return await asyncio.to_thread(self._put, job, saved_by, now, expected_version)
 
-    async def delete(
-        self, team: str, name: str, *, expected_version: int | None = None
-    ) -> StoredJob | None:
+    async def delete(self, team: str, name: str, *, expected_version: int | None = None) -> bool:
         return await asyncio.to_thread(self._delete, team, name, expected_version)
 
     def _put(self, job: Job, saved_by: str, now: datetime, expected_version: int | None) -> Saved:
@@ -153,7 +170,7 @@ class FileJobs:
             self._look(job.team, job.name)
             entry = self._entries.get(job.id) or _Entry()
             before = entry.stored
-            _expect(job.id, before, expected_version)
+            self.expect(job.team, job.name, expected_version)
             if before is not None and before.job == job and entry.error is None:
                 return Saved(before, before)
             stored = StoredJob(
@@ -169,13 +186,13 @@ class FileJobs:
             self._keep(job.team, job.name, _Entry(stored, None, signature))
             return Saved(stored, before)
 
-    def _delete(self, team: str, name: str, expected_version: int | None) -> StoredJob | None:
+    def _delete(self, team: str, name: str, expected_version: int | None) -> bool:
         with _translated(), self._locked(team, name):
             self._look(team, name)
             entry = self._entries.get(f"{team}/{name}")
             if entry is None:
-                return None
-            _expect(f"{team}/{name}", entry.stored, expected_version)
+                return False
+            self.expect(team, name, expected_version)
             version = self._feed.version(f"{team}/{name}")
             disk.make_directory(self._root / _DELETED)
             directory = self._directory(team, name)
@@ -184,7 +201,7 @@ class FileJobs:
             disk.sync_directory(self._root / _DELETED)
             disk.sync_directory(directory.parent)
             self._drop(team, name)
-            return entry.stored
+            return True
 
     def _write_version(self, stored: StoredJob, content: bytes) -> None:
         path = self._version_path(stored.job.team, stored.job.name, stored.version)
@@ -451,19 +468,6 @@ def _misnamed(team: str, name: str, path: str) -> JobError:
         message=f"The directory {f'{team}/{name}'!a} cannot be a job's.",
         hint="Use lower-case letters and digits, with single '.', '_' or '-' between them.",
     )
-
-
-def _expect(job: str, before: StoredJob | None, expected_version: int | None) -> None:
-    found = before.version if before else 0
-    if expected_version is not None and found != expected_version:
-        raise Conflict(
-            f"The job '{job}' is at version {found}, not {expected_version}."
-            if found
-            else f"There is no job '{job}' yet."
-            if expected_version
-            else f"There is a job '{job}' already.",
-            "Read it again, and make your change to what it is now.",
-        )
 
 
 def _metadata(stored: StoredJob) -> Metadata:

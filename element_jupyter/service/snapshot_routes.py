@@ -1,0 +1,69 @@
+"""REST of snapshots: upload what is missing, read what is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+from pydantic import Field
+
+from element_jupyter.core.access import Action
+from element_jupyter.core.errors import Invalid
+from element_jupyter.core.snapshots import MANIFEST_BYTES, MANIFEST_ENTRIES, Manifest, load
+from element_jupyter.core.values import Digest, Value
+from element_jupyter.service.http import Answer, Route, Upload, allow
+from element_jupyter.service.services import Services
+
+
+class Digests(Value):
+    """Blobs that somebody has."""
+
+    digests: Annotated[tuple[Digest, ...], Field(max_length=MANIFEST_ENTRIES)]
+
+
+class Missing(Value):
+    """Blobs that are not stored."""
+
+    missing: tuple[Digest, ...]
+
+
+async def list_missing_blobs(services: Services, body: Digests) -> Missing:
+    """Say which blobs must be uploaded; the others are kept for another day at least."""
+    missing = await asyncio.to_thread(services.blobs.missing, body.digests)
+    return Missing(missing=tuple(sorted(missing)))
+
+
+async def put_blob(services: Services, digest: Digest, body: Upload) -> None:
+    """Store a blob: a file of a snapshot, or, as the last, its manifest."""
+    if body.sha256 != digest:
+        raise Invalid(
+            f"The data is not of the digest {digest}.",
+            "Hash what you send with sha256.",
+            field="digest",
+        )
+    await asyncio.to_thread(services.blobs.put, digest, body.path)
+
+
+async def get_snapshot(services: Services, snapshot_id: Digest) -> Answer[Manifest]:
+    """Get the manifest of a snapshot: its files with their sizes and digests."""
+    manifest = await asyncio.to_thread(load, services.blobs, snapshot_id)
+    return Answer(manifest, etag=snapshot_id)
+
+
+def _blob_bytes(services: Services) -> int:
+    # a manifest is a blob too
+    return max(services.limits.refuse_bytes, MANIFEST_BYTES)
+
+
+ROUTES = (
+    Route("POST", "/snapshots/missing", list_missing_blobs, access=allow(Action.RUN)),
+    Route(
+        "PUT",
+        "/blobs/{digest}",
+        put_blob,
+        access=allow(Action.RUN),
+        status=204,
+        body_limit_bytes=_blob_bytes,
+    ),
+    Route("GET", "/snapshots/{snapshot_id}", get_snapshot, access=allow(Action.READ)),
+)
