@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -27,9 +28,9 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def application(mounted: Mounted) -> Application:
+def application(mounted: Mounted, routes: Iterable[Route] = ROUTES) -> Application:
     """Return the Tornado application that answers the routes, and a `Problem` elsewhere."""
-    return Application(handlers(ROUTES, mounted), log_function=_silent)
+    return Application(handlers(routes, mounted), log_function=_silent)
 
 
 @cache

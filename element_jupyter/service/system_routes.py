@@ -9,7 +9,6 @@ from prometheus_client import REGISTRY
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from element_jupyter.core.access import Action
-from element_jupyter.core.orchestration import OrchestratorHealth
 from element_jupyter.core.runs import RunState
 from element_jupyter.core.values import Value
 from element_jupyter.service.http import PUBLIC, Route, TextAnswer, allow
@@ -34,7 +33,8 @@ class Status(Value):
     """Runs that have not ended, by state."""
     capacity: int
     """Runs that may execute at the same time."""
-    airflow: OrchestratorHealth
+    airflow: dict[str, bool]
+    """Which of Airflow's components are healthy; empty without Airflow."""
 
 
 async def get_health(_: Services) -> Health:
