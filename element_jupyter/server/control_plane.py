@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+from pydantic import ValidationError
 
-from element_jupyter.core.errors import Unavailable
+from element_jupyter.core.errors import ElementError, Problem, Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 60.0
@@ -76,6 +77,28 @@ class ControlPlane:
             raise _silent(error) from error
         finally:
             await answer.aclose()
+
+    async def post(self, path: str, body: Mapping[str, object]) -> None:
+        """Post a small document of the Jupyter server's own; its answer matters only as a refusal.
+
+        Raises:
+            ElementError: as the control plane answered; Unavailable: as `ask`.
+        """
+        async with self.ask(
+            "POST",
+            f"/api/v1{path}",
+            headers={"Content-Type": "application/json"},
+            content=json.dumps(body).encode(),
+        ) as answer:
+            said = await answer.aread()
+        if answer.is_error:
+            try:
+                problem = Problem.model_validate_json(said)
+            except ValidationError as error:
+                raise Unavailable(
+                    f"The Element platform answered with status {answer.status_code}.", "Try again."
+                ) from error
+            raise ElementError.from_problem(problem)
 
     async def _send(
         self,

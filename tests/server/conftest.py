@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from tornado.httpserver import HTTPServer
@@ -14,6 +15,7 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from element_jupyter.platform.state import PlatformState, write_state
 from tests.server.running import Lab, running_lab
 
 
@@ -40,6 +42,8 @@ class Platform:
     asked: list[HTTPServerRequest] = field(default_factory=list)
     listeners: int = 0
     next_event: asyncio.Event = field(default_factory=asyncio.Event)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    refuses_snapshots: bool = False
 
     def start(self, token: str) -> HTTPServer:
         """Listen on a port of its own choice, and say so in the data directory."""
@@ -49,9 +53,15 @@ class Platform:
         self.token = token
         port = sockets[0].getsockname()[1]
         (self.lab.data / "token").write_text(f"{token}\n")
-        (self.lab.data / "state.json").write_text(
-            json.dumps({"service_url": f"http://127.0.0.1:{port}"})
+        state = PlatformState(
+            pid=1,
+            started_at=datetime.now(UTC),
+            service_url=f"http://127.0.0.1:{port}",
+            airflow_url=None,
+            ready=True,
+            processes={},
         )
+        write_state(self.lab.data / "state.json", state)
         return server
 
 
@@ -83,6 +93,10 @@ class _Answer(RequestHandler):
         elif self.request.path.endswith("/quota"):
             self.set_header("Retry-After", "60")
             self.problem(429, "over_quota")
+        elif self.request.path.endswith("/snapshots/missing"):
+            self.missing()
+        elif "/blobs/" in self.request.path:
+            self.platform.blobs[self.request.path.rpartition("/")[2]] = self.request.body
         elif self.request.path.endswith("/events"):
             await self.events()
         elif self.request.method == "DELETE":
@@ -91,6 +105,13 @@ class _Answer(RequestHandler):
             self.set_header("Set-Cookie", "secret=1")
             self.set_header("ETag", '"7"')
             self.finish({"run_id": "r-1"})
+
+    def missing(self) -> None:
+        if self.platform.refuses_snapshots:
+            self.problem(403, "forbidden")
+        else:
+            digests = json.loads(self.request.body)["digests"]
+            self.finish({"missing": [one for one in digests if one not in self.platform.blobs]})
 
     async def events(self) -> None:
         self.set_header("Content-Type", "text/event-stream")
