@@ -235,6 +235,8 @@ def test_nothing_that_a_repository_configures_is_run(tmp_path):
 def test_a_caller_inside_a_git_hook_sees_the_projects_own_files(tmp_path, monkeypatch):
     other = a_repository(tmp_path / "other", "o.py")
     root = a_repository(tmp_path / "p", "a.py")
+    (other / ".git/info/exclude").write_text("*.py\n")
+    git(root, "rm", "-q", "--cached", "a.py")
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
     assert paths_of(root) == ["a.py"]
