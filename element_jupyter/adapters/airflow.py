@@ -17,7 +17,7 @@ from element_jupyter.core.errors import Conflict, ElementError, Invalid, NotFoun
 DagRunState = Literal["queued", "running", "success", "failed"]
 
 _TIMEOUT: Final = httpx.Timeout(15.0, connect=3.0)
-_NEW_DAG_SECONDS: Final = 10.0
+_NEW_DAG_SECONDS: Final = 5.0
 """How long a DAG is waited for that Airflow does not know yet: its job may be a second old."""
 
 
@@ -29,7 +29,7 @@ class AirflowOrchestrator:
         self._url = url.rstrip("/")
         self._user = user
         self._passwords_file = passwords_file
-        self._client = httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT)
+        self._client = httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, trust_env=False)
         self._token = ""
         self._signing_in = asyncio.Lock()
 
@@ -39,7 +39,6 @@ class AirflowOrchestrator:
         *,
         logical_date: datetime,
         conf: dict[str, Any] | None = None,
-        note: str = "",
     ) -> str:
         """Start a DAG run and return its id.
 
@@ -48,7 +47,7 @@ class AirflowOrchestrator:
             Conflict: there is a run of that logical date.
             Unavailable: Airflow does not answer.
         """
-        body = {"logical_date": logical_date.isoformat(), "conf": conf or {}, "note": note or None}
+        body = {"logical_date": logical_date.isoformat(), "conf": conf or {}}
         deadline = time.monotonic() + _NEW_DAG_SECONDS
         while True:
             try:

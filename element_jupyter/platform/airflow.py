@@ -54,4 +54,12 @@ def compose(section: Mapping[str, Any]) -> Settings:
         service_url=str(section["service_url"]),
         token_file=Path(str(section["token_file"])).expanduser(),
         wall_clock=CroniterWallClock(),
+        render_notebook=_render,
     )
+
+
+def _render(notebook: str) -> str:
+    # only the web server renders, and its imports are many
+    from element_jupyter.adapters.notebook_html import render
+
+    return render(notebook)

@@ -36,7 +36,9 @@ class Service:
 
     def __init__(self, given: Settings | None = None) -> None:
         self._settings = given or settings()
-        self._client = httpx.Client(base_url=_base(self._settings), timeout=_TIMEOUT)
+        self._client = httpx.Client(
+            base_url=_base(self._settings), timeout=_TIMEOUT, trust_env=False
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +79,7 @@ class AsyncService:
         self._client = httpx.AsyncClient(
             base_url=_base(self._settings),
             timeout=_TIMEOUT,
+            trust_env=False,
             # a stream per running task is open
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
         )

@@ -1,4 +1,4 @@
-"""What the provider is handed: where the control plane is, and how cron expressions are read.
+"""What the provider is handed: where the control plane is, and what reads cron and notebooks.
 
 Airflow instantiates bundles, operators, triggers and timetables by class path, so nothing can be
 passed to them. They ask here; `[element] composition` in airflow.cfg names the function that
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from airflow.configuration import conf
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     # with pydantic's models behind it, too heavy for what is imported at each DAG's parse
     from element_jupyter.core.schedules import WallClock
 
@@ -31,6 +33,8 @@ class Settings:
     token_file: Path
     """File (0600) with the token that Airflow acts with."""
     wall_clock: WallClock
+    render_notebook: Callable[[str], str]
+    """Makes a page that does nothing of a notebook's JSON."""
 
 
 @cache

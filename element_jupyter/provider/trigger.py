@@ -99,23 +99,25 @@ class RunTrigger(BaseTrigger):
 
     async def _followed(self, service: AsyncService) -> Document:
         """Return the run of this try, once it has ended."""
+        request = self.request
         while True:
             if self.run_id is None:
                 # a person who acts on the task cancels this trigger, but must not lose the run
                 self._posting = asyncio.create_task(
-                    self._patiently(self.patience_seconds, service.post, "/runs", self.request)
+                    self._patiently(self.patience_seconds, service.post, "/runs", request)
                 )
                 self.run_id = (await asyncio.shield(self._posting))["run_id"]
                 self._posting = None
                 await _write("info", f"Run {self.run_id} was posted.")
-            run = await self._patiently(self.patience_seconds, service.get, run_path(self.run_id))
-            taken_over = run.get("attempt") != self.request["attempt"]
-            if taken_over and run.get("stop_requested_at") and run["state"] not in ENDED:
-                await _write("info", f"Run {self.run_id} of an earlier try is stopping.")
-                await self._log_until_end(service)
-                self.run_id = None
-                continue
-            return await self._log_until_end(service)
+            run = await self._log_until_end(service)
+            if run["state"] != "stopped" or run.get("attempt") == request["attempt"]:
+                return run
+            # clearing a task starts its next try, which may take over the run that is being stopped
+            await _write(
+                "info", f"Run {self.run_id} of an earlier try was stopped; another starts."
+            )
+            request = {**request, "idempotency_key": f"{request['idempotency_key']}|{self.run_id}"}
+            self.run_id = None
 
     async def _log_until_end(self, service: AsyncService) -> Document:
         """Write the run's events to the log as they come, and return the run when it has ended."""

@@ -19,6 +19,7 @@ from fastapi.responses import HTMLResponse
 
 from element_jupyter.core.errors import ElementError, Forbidden
 from element_jupyter.provider.client import Service, run_path
+from element_jupyter.provider.settings import settings
 
 if TYPE_CHECKING:
     from fastapi import Request
@@ -51,7 +52,8 @@ def executed_notebook(run_id: str, user: User) -> HTMLResponse:
     with Service() as service:
         run = service.get(run_path(run_id))
         _may_see(user, run.get("job"), run["team"])
-        return _page(_rendered(service.get_text(f"{run_path(run_id)}/notebook")))
+        notebook = service.get_text(f"{run_path(run_id)}/notebook")
+    return _page(settings().render_notebook(notebook))
 
 
 def job(team: str, name: str, user: User) -> HTMLResponse:
@@ -69,18 +71,6 @@ def _may_see(user: BaseUser, job_id: str | None, team: str) -> None:
         method="GET", details=DagDetails(id=dag_id), user=user
     ):
         raise Forbidden("You may not see this.", f"Ask who may read the DAG {dag_id}.")
-
-
-def _rendered(notebook: str) -> str:
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
-        template_name="basic", sanitize_html=True
-    )
-    document = nbformat.reads(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    body: str = exporter.from_notebook_node(document)[0]
-    return body
 
 
 def _page(body: str, status: int = 200) -> HTMLResponse:
