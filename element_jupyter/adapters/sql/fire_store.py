@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, delete, func, select, update
-from sqlalchemy.dialects.postgresql import array, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from element_jupyter.adapters.sql.database import transaction
@@ -54,9 +54,9 @@ class SqlFireStore:
         """Return the newest recorded instant of every job that has one."""
         async with transaction(self._engine) as connection:
             rows = await connection.execute(
-                select(fires.c.job, func.max(fires.c.at)).group_by(fires.c.job)
+                select(fires.c.job, func.max(fires.c.at).label("at")).group_by(fires.c.job)
             )
-            return dict(rows.tuples().all())
+            return {row.job: row.at for row in rows}
 
     async def page(self, job: str, before: datetime | None, limit: int) -> list[FireRecord]:
         """List a job's fires, newest first, older than `before`."""
@@ -107,7 +107,6 @@ async def fire_ran(connection: AsyncConnection, job: str, at: datetime, run_id: 
                 "reason": "",
                 "run_ids": func.array_append(fires.c.run_ids, run_id),
             },
-            where=~fires.c.run_ids.contains(array([run_id])),
         )
     )
 

@@ -128,7 +128,8 @@ class SqlRunStore:
 
     async def _known(self, connection: AsyncConnection, run: Run, due_at: datetime) -> Known:
         active = await connection.scalars(
-            select(distinct(group))
+            select(group)
+            .distinct()
             .where(runs.c.job == run.job, live)
             .where(group != (run.dag_run_id or run.run_id))
         )
@@ -320,12 +321,14 @@ class SqlRunStore:
                 .where(runs.c.task.in_(tasks), runs.c.state == RunState.SUCCEEDED)
                 .order_by(runs.c.created_at)
             )
-            return dict.fromkeys(tasks) | dict(rows.tuples().all())
+            return dict.fromkeys(tasks) | {row.task: row.recorded for row in rows}
 
     async def recent_states(self, jobs: Sequence[str], count: int = 5) -> dict[str, list[RunState]]:
         """Return the states of each job's last runs, newest first, in one query."""
-        wanted = func.unnest(bindparam("jobs", list(jobs), ARRAY(Text))).table_valued(
-            column("job", Text), name="wanted"
+        wanted = (
+            func.unnest(bindparam("jobs", list(jobs), ARRAY(Text)))
+            .table_valued(column("job", Text), name="wanted")
+            .render_derived()
         )
         last = (
             select(runs.c.state, runs.c.created_at, runs.c.run_id)
@@ -366,7 +369,7 @@ class SqlRunStore:
     async def snapshots(self) -> set[str]:
         """Name the snapshots that live runs need."""
         async with transaction(self._engine) as connection:
-            return set(await connection.scalars(select(distinct(runs.c.snapshot_id)).where(live)))
+            return set(await connection.scalars(select(runs.c.snapshot_id).distinct().where(live)))
 
     async def _records(self, wanted: ColumnElement[bool]) -> list[RunRecord]:
         async with transaction(self._engine) as connection:
