@@ -77,7 +77,7 @@ class RunningPlatform:
             if self.up.poll() is not None:
                 pytest.fail(f"element up ended with {self.up.returncode}:\n{self.log()}")
             try:
-                return bool(self.state["ready"])
+                return bool(self.state["ready"]) and self.state["pid"] == self.up.pid
             except (FileNotFoundError, ValueError):
                 return False
 

@@ -49,7 +49,8 @@ async def _run(platform: Platform, console: Console, data: Path) -> None:
     running = await platform.run(ready, stop)
     console.print("Stopped.")
     if running:
-        console.print(f"{running} running notebooks go on; the next `element up` has them again.")
+        runs = "1 notebook that runs goes" if running == 1 else f"{running} notebooks that run go"
+        console.print(f"{runs} on; the next `element up` has them again.", soft_wrap=True)
 
 
 class _Progress:

@@ -88,6 +88,7 @@ class Data:
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > 10_000_000:
                 path.replace(path.with_suffix(".log.1"))
+        path.touch(0o600)
         return path
 
     def secret_files(self) -> list[Path]:

@@ -75,6 +75,7 @@ def held(lock: Path, state: Path) -> Iterator[None]:
     Raises:
         Conflict: another `up` holds it; the sentence names its process and address.
     """
+    lock.touch(0o600)
     with lock.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

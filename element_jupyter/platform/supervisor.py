@@ -119,10 +119,15 @@ class Supervisor:
     """Keeps components running until it is told to stop."""
 
     def __init__(
-        self, components: list[Component], changed: Callable[[Component, Status], None]
+        self,
+        components: list[Component],
+        changed: Callable[[Component, Status], None],
+        *,
+        check_seconds: float = 5.0,
     ) -> None:
         self._components = {component.name: component for component in components}
         self._changed = changed
+        self._check_seconds = check_seconds
         self.status = {name: Status() for name in self._components}
         self._ready = {name: asyncio.Event() for name in self._components}
         self._processes: dict[str, Process] = {}
@@ -248,7 +253,7 @@ class Supervisor:
         """Return True when the process has ended by itself, False when it hangs."""
         well = time.monotonic()
         while True:
-            await asyncio.wait({ended}, timeout=5)
+            await asyncio.wait({ended}, timeout=self._check_seconds)
             if ended.done():
                 return True
             # the monotonic clock stands still while the machine sleeps, when heartbeats get old

@@ -61,6 +61,7 @@ class Platform:
         self._http = httpx.AsyncClient(timeout=10, trust_env=False)
         self._supervisor: Supervisor | None = None
         self._place: Place | None = None
+        self._embedded: postgres.EmbeddedPostgres | None = None
 
     async def run(self, ready: Callable[[Place], None], stop: asyncio.Event) -> int:
         """Run until `stop` is set; `ready` is called once, when a run can start.
@@ -95,6 +96,8 @@ class Platform:
                 running = self._notebook_runs()
                 await supervisor.stop()
                 await self._http.aclose()
+                if self._embedded is not None:
+                    self._embedded.close()
                 self._data.state_file.unlink(missing_ok=True)
             return running
 
@@ -154,7 +157,7 @@ class Platform:
             urls = self._given_databases()
         else:
             log = self._data.open_log("postgres")
-            server = postgres.EmbeddedPostgres(self._data.postgres, log)
+            server = self._embedded = postgres.EmbeddedPostgres(self._data.postgres, log)
             urls = (server.url("element", "psycopg"), server.url("airflow", "psycopg"))
             components = [_embedded_postgres(server, self._data)]
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host

@@ -1,0 +1,3 @@
+"""The platform that these tests share."""
+
+pytest_plugins = ["tests.platform_fixture"]

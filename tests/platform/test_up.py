@@ -1,0 +1,258 @@
+"""`element up` as a process: without Airflow where Airflow makes no difference."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.platform_fixture import (
+    MARK,
+    ROOT,
+    RunningPlatform,
+    free_ports,
+    running_platform,
+    start_platform,
+    wait_until,
+)
+
+SMALL = {"ELEMENT_AIRFLOW": "false"}
+
+
+def element(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "element_jupyter.cli", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return tmp_path / "data dir"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Iterator[RunningPlatform]:
+    directory = tmp_path_factory.mktemp("small") / "data dir"
+    with running_platform(directory, **SMALL, **free_ports()) as running:
+        yield running
+
+
+def test_a_second_up_on_the_same_data_names_the_first(small):
+    second = element("up", "--data", str(small.data_dir), **SMALL)
+    assert second.returncode == 2
+    assert f"pid {small.up.pid}" in second.stderr
+    assert small.service_url in second.stderr
+    assert small.state["ready"]
+
+
+def test_status_tells_what_runs_and_where(small):
+    told = element("status", "--data", str(small.data_dir), "--json")
+    assert told.returncode == 0
+    status = json.loads(told.stdout)
+    assert status["ready"] is True
+    assert status["service_url"] == small.service_url
+    assert status["processes"]["postgres"]["state"] == "ready"
+    assert psutil.pid_exists(status["processes"]["postgres"]["pid"])
+    assert status["versions"]["papermill"]
+    assert "PostgreSQL" in element("status", "--data", str(small.data_dir)).stdout
+
+
+def test_status_of_nothing_is_exit_3(data):
+    told = element("status", "--data", str(data), "--json")
+    assert told.returncode == 3
+    assert json.loads(told.stdout)["code"] == "unavailable"
+
+
+def test_doctor_finds_a_running_platform_well(small):
+    told = element("doctor", "--data", str(small.data_dir), "--json")
+    findings = json.loads(told.stdout)["findings"]
+    assert [finding for finding in findings if finding["verdict"] == "fail"] == []
+    assert told.returncode == 0
+
+
+def test_doctor_before_the_first_start_changes_nothing(data):
+    assert element("doctor", "--data", str(data)).returncode == 0
+    assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check"),
+    [
+        (lambda data: (data / "token").chmod(0o644), "secrets"),
+        (lambda data: (data / "data.json").write_text('{"format": 99}'), "data directory"),
+        (lambda data: os.utime(data / "token", (4e9, 4e9)), "clock"),
+    ],
+)
+def test_doctor_tells_what_is_wrong_and_how_to_mend_it(data, spoil, check):
+    data.mkdir(mode=0o700)
+    (data / "token").touch(0o600)
+    spoil(data)
+    told = element("doctor", "--data", str(data), "--json")
+    assert told.returncode == 1
+    [finding] = [f for f in json.loads(told.stdout)["findings"] if f["verdict"] == "fail"]
+    assert finding["check"] == check
+    assert finding["hint"]
+
+
+def test_everything_it_writes_is_private(small):
+    written = [small.data_dir, *small.data_dir.glob("*"), *small.data_dir.glob("*/*")]
+    assert [str(path) for path in written if path.lstat().st_mode & 0o077] == []
+
+
+def test_it_listens_on_loopback_only(small):
+    listening = {
+        connection.laddr.ip
+        for pid in small.processes()
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening <= {"127.0.0.1"}
+
+
+def test_no_secret_is_in_an_argument_or_a_log(small):
+    secrets = [small.token, *(p.read_text().strip() for p in small.data_dir.glob("secrets/*"))]
+    texts = [*small.processes().values(), small.log()]
+    texts += [path.read_text() for path in small.data_dir.glob("logs/*.log")]
+    assert not [secret for secret in secrets for text in texts if secret in text]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_everything(data, number):
+    platform = start_platform(data, **SMALL, **free_ports())
+    platform.wait_until_ready()
+    assert len(platform.processes()) >= 3
+    platform.up.send_signal(number)
+    assert platform.up.wait(15) == 0
+    assert platform.processes() == {}
+    assert not (data / "state.json").exists()
+
+
+def test_a_signal_while_it_starts_stops_everything(data):
+    platform = start_platform(data, **SMALL, **free_ports())
+    wait_until((data / "state.json").exists)
+    platform.up.send_signal(signal.SIGINT)
+    assert platform.up.wait(15) == 0
+    assert platform.processes() == {}
+
+
+def test_after_a_kill_nothing_is_left_and_the_next_up_takes_over_at_the_same_url(data):
+    killed = start_platform(data, **SMALL)
+    killed.wait_until_ready()
+    url = killed.service_url
+    killed.up.kill()
+    killed.up.wait()
+    wait_until(lambda: killed.processes() == {}, 15, lambda: str(killed.processes()))
+    with running_platform(data, **SMALL) as following:
+        assert following.service_url == url
+        assert following.state["pid"] == following.up.pid
+
+
+def test_what_is_killed_comes_back(data):
+    with running_platform(data, **SMALL, **free_ports()) as platform:
+        for name in ("runner", "postgres"):
+            kill_and_wait(platform, name)
+
+
+def kill_and_wait(platform: RunningPlatform, name: str) -> None:
+    os.kill(platform.state["processes"][name]["pid"], signal.SIGKILL)
+    wait_until(
+        lambda: platform.state["processes"][name]["restarts"] == 1 and platform.state["ready"],
+        60,
+        platform.log,
+    )
+
+
+def test_a_port_that_is_taken_is_named(data):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = element("up", "--data", str(data), "--port", str(port), **SMALL)
+    assert refused.returncode == 2
+    assert f"Port {port}" in refused.stderr
+    assert "--port" in refused.stderr
+
+
+def test_a_data_directory_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").touch()
+    refused = element("up", "--data", str(tmp_path / "file" / "data"), **SMALL)
+    assert refused.returncode == 3
+    assert "cannot be used" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_full_disk_is_a_sentence(tmp_path):
+    small_disk = tmp_path / "small disk"
+    small_disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small_disk)])
+    if mounted.returncode != 0:
+        pytest.skip("may not mount a small disk here")
+    try:
+        refused = element("up", "--data", str(small_disk / "data"), **SMALL)
+    finally:
+        subprocess.run(["umount", str(small_disk)], check=True)
+    assert refused.returncode == 3
+    assert "MB are free" in refused.stderr
+
+
+@pytest.mark.parametrize(("found", "advice"), [(99, "Upgrade"), (0, "Start the Element")])
+def test_data_of_another_format_are_left_alone(data, found, advice):
+    data.mkdir(mode=0o700)
+    (data / "data.json").write_text(json.dumps({"format": found}))
+    refused = element("up", "--data", str(data), **SMALL)
+    assert refused.returncode == 2
+    assert f"format {found}" in refused.stderr
+    assert advice in refused.stderr
+
+
+def test_a_database_by_url_is_used_instead_of_the_embedded_one(data, any_postgres):
+    name = any_postgres.new_database()
+    url = any_postgres.url(name)
+    with running_platform(data, ELEMENT_DATABASE_URL=url, **SMALL, **free_ports()) as platform:
+        assert "postgres" not in platform.state["processes"]
+        assert not (data / "postgres").exists()
+    any_postgres.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    any_postgres.execute(f'DROP DATABASE "{name}_airflow" WITH (FORCE)')
+
+
+def test_a_database_that_does_not_answer_is_a_sentence(data):
+    url = "postgresql+psycopg://me:geheim@127.0.0.1:1/element"
+    refused = element("up", "--data", str(data), ELEMENT_DATABASE_URL=url, **SMALL)
+    assert refused.returncode == 3
+    assert "does not answer" in refused.stderr
+    assert "geheim" not in refused.stderr
+
+
+def test_a_notebook_run_survives_the_stop_of_up_which_says_so(data, tmp_path):
+    from element_jupyter.adapters.forkserver import ForkServer, Spawn, is_alive, send_signal
+
+    platform = start_platform(data, **SMALL, **free_ports())
+    platform.wait_until_ready()
+    run = ForkServer(data / "run" / "runner.sock").spawn_unwatched(
+        Spawn(
+            target="time:sleep",
+            arguments=[600],
+            die_with_server=False,
+            new_session=True,
+            environment={MARK: None},
+        )
+    )
+    assert platform.stop() == 0
+    try:
+        assert is_alive(run)
+        assert "1 notebook that runs goes on" in platform.log()
+    finally:
+        send_signal(run, signal.SIGKILL)
