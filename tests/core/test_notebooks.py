@@ -302,7 +302,7 @@ def test_a_notebook_without_a_parameters_cell_takes_none_unless_extra_ones_are_a
 
 
 def test_a_value_that_is_nested_too_deeply_is_refused():
-    value = None
+    value: object = None
     for _ in range(300):
         value = [value]
 
