@@ -34,7 +34,7 @@ from pathspec import GitIgnoreSpec
 from pydantic import ValidationError
 
 from element_jupyter.core import readings
-from element_jupyter.core.errors import Invalid
+from element_jupyter.core.errors import Conflict, Invalid
 from element_jupyter.core.readings import Reading, Stamp
 from element_jupyter.core.snapshots import (
     IGNORE_FILE,
@@ -101,7 +101,8 @@ def scan(
     damaged or gone, or with `reread`, everything is read.
 
     Raises:
-        Invalid: a file that cannot be in a snapshot, named.
+        Invalid: a file that cannot be in a snapshot, or keeps changing; named.
+        Conflict: a file went away meanwhile; scan again.
         TooLarge: over a limit; found before any content is read.
     """
     root = root.resolve()
@@ -342,7 +343,10 @@ def _stat(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
 
 
 def _target(root: Path, path: str) -> str:
-    target = (root / path).readlink()
+    try:
+        target = (root / path).readlink()
+    except OSError as error:
+        raise _changed(path) from error
     if target.is_absolute() and target.is_relative_to(root) and ".." not in target.parts:
         # it stays inside, so it may move along with the project
         return os.path.relpath(target, (root / path).parent)
@@ -406,6 +410,8 @@ def _read(root: Path, path: str, advance: Callable[[int], None]) -> Reading:
                     hasher.update(chunk)
                     advance(len(chunk))
                 after = os.fstat(file.fileno())
+        except FileNotFoundError as error:
+            raise _changed(path) from error
         except OSError as error:
             raise _unreadable(path, error) from error
         if Stamp.of(before) == Stamp.of(after):
@@ -446,6 +452,10 @@ def _unreadable(path: str, error: OSError) -> Invalid:
         f"Make it readable, or name it in {IGNORE_FILE}.",
         field=path,
     )
+
+
+def _changed(path: str) -> Conflict:
+    return Conflict(f"'{path}' has changed while the project was read.", "Try again.", field=path)
 
 
 def _not_a_file(path: str) -> Invalid:

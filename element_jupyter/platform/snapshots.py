@@ -131,14 +131,14 @@ def _make(request: _Request, progress: Callable[[int, int], None]) -> Snapshot:
 
     blobs = None if request.blobs_url is None else FsspecBlobs(request.blobs_url)
     for attempt in range(1, ATTEMPTS + 1):
-        found = scan(
-            request.root,
-            limits=request.limits,
-            cache=request.cache,
-            progress=progress,
-            reread=attempt > 1,
-        )
         try:
+            found = scan(
+                request.root,
+                limits=request.limits,
+                cache=request.cache,
+                progress=progress,
+                reread=attempt > 1,
+            )
             if blobs is not None:
                 save(blobs, found)
             break
