@@ -33,6 +33,7 @@ from airflow.cli.commands import (
     scheduler_command,
     triggerer_command,
 )
+from airflow.jobs.dag_processor_job_runner import DagProcessorJobRunner
 from airflow.jobs.job import Job, JobState
 from airflow.providers_manager import ProvidersManager
 from airflow.utils import db
@@ -41,6 +42,8 @@ from airflow.utils.session import create_session
 from sqlalchemy import update
 
 from element_jupyter.adapters.forkserver import die_with_parent
+from element_jupyter.provider import triggerer as prompt_triggerer
+from element_jupyter.provider.processor import JobProcessorManager
 
 ProvidersManager().initialize_providers_configuration()  # type: ignore[no-untyped-call]
 
@@ -92,9 +95,8 @@ def dag_processor() -> None:
     _take_over("DagProcessorJob")
     _handle_signals()
     _bind_descendants(levels=1)  # the parsing processes
-    runner = dag_processor_command._create_dag_processor_job_runner(  # noqa: SLF001
-        Namespace(bundle_name=None, num_runs=-1)
-    )
+    job = Job()  # type: ignore[no-untyped-call]
+    runner = DagProcessorJobRunner(job=job, processor=JobProcessorManager(max_runs=-1))
     dag_processor_command._run_dag_processor_job(runner)  # noqa: SLF001
 
 
@@ -103,6 +105,7 @@ def triggerer() -> None:
     _take_over("TriggererJob")
     _handle_signals()
     _bind_descendants(levels=1)  # the process of the event loop
+    prompt_triggerer.install()
     triggerer_command.triggerer_run(
         skip_serve_logs=True,
         capacity=1000,
