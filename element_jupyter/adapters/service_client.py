@@ -20,7 +20,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import ValidationError
 
-from element_jupyter.core.errors import Conflict, ElementError, Problem, Unavailable
+from element_jupyter.core.errors import Conflict, ElementError, Invalid, Problem, Unavailable
 from element_jupyter.core.runs import EVENT, Event
 from element_jupyter.core.snapshots import Manifest
 
@@ -54,7 +54,9 @@ class ServiceClient:
 
     def __init__(self, address: Callable[[], Address]) -> None:
         self._address = address
-        self._http = httpx.Client(timeout=_TIMEOUT, trust_env=False)
+        self._http = httpx.Client(
+            timeout=_TIMEOUT, trust_env=False, headers={"Accept": "application/json"}
+        )
 
     def close(self) -> None:
         self._http.close()
@@ -102,6 +104,18 @@ class ServiceClient:
         yield from islice(found, at_most)
 
     # ------------------------------------------------------------------------------------- events
+
+    def events(self, run_id: str) -> Iterator[Told]:
+        """Yield what a run has told so far."""
+        after = 0
+        while True:
+            page = self.get("runs", run_id, "events", after=after)
+            for item in page["items"]:
+                after += 1
+                yield Told(str(after), EVENT.validate_python(item))
+            if page["next_cursor"] is None:
+                return
+            after = int(page["next_cursor"])
 
     def follow(
         self, run_id: str, after: str = "0", *, patience_seconds: float = 60
@@ -219,6 +233,10 @@ class ServiceClient:
                 )
         except (FileNotFoundError, httpx.LocalProtocolError) as error:
             raise changed from error
+        except Invalid as error:
+            if error.field == "digest":
+                raise changed from error
+            raise
 
     # ------------------------------------------------------------------------------------ requests
 

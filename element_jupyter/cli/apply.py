@@ -75,7 +75,8 @@ def _apply(local: Local, path: Path, output: Output, *, dry_run: bool) -> dict[s
     job, project = read(path)
     if project is not None:
         with output.meters() as meters:
-            found = local.scan(project) if dry_run else local.upload(project, meters)
+            # a dry run needs it too: the control plane looks into the notebooks
+            found = local.upload(project, meters)
         for warning in found.warnings:
             output.note(Text(warning, style="yellow"))
         job = job.model_copy(update={"snapshot_id": found.manifest.snapshot_id})

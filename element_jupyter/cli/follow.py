@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from typing import Any, Final
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -45,20 +44,21 @@ def follow(local: Local, run_id: str, output: Output, *, outputs: bool = True) -
     told = local.service.follow(run_id)
     if output.as_json:
         for each in told:
-            output.line({"id": each.id, **each.event.model_dump(mode="json")}, "")
+            output.line(each.event, "")
     else:
-        _show(told, output, outputs=outputs)
+        show(told, output.out, outputs=outputs)
     return Run.model_validate(local.service.get("runs", run_id))
 
 
-def _show(told: Iterable[Told], output: Output, *, outputs: bool) -> None:
+def show(told: Iterable[Told], console: Console, *, outputs: bool) -> None:
+    """Print events as lines; in a terminal, the last line says what goes on now."""
     lines = Lines(outputs=outputs)
-    if not output.out.is_terminal:
+    if not console.is_terminal:
         for each in told:
             for line in lines.of(each.event):
-                output.out.print(line)
+                console.print(line)
         return
-    with Live(console=output.out, transient=True, refresh_per_second=8) as live:
+    with Live(console=console, transient=True, refresh_per_second=8) as live:
         for each in told:
             for line in lines.of(each.event):
                 live.console.print(line, soft_wrap=True)
@@ -176,8 +176,3 @@ def clean(text: str) -> str:
 
 def _joined(text: Any) -> str:
     return "".join(map(str, text)) if isinstance(text, list) else str(text)
-
-
-def happened(at: datetime | None) -> str:
-    """Return an instant as the local clock showed it."""
-    return f"{at.astimezone():%d %b %H:%M:%S}" if at else ""

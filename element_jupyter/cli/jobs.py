@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import click
@@ -21,7 +22,7 @@ from element_jupyter.cli.output import (
 )
 from element_jupyter.cli.runs import FollowOption, job_id
 from element_jupyter.core import schedules
-from element_jupyter.core.errors import ElementError
+from element_jupyter.core.errors import ElementError, Unavailable
 from element_jupyter.core.jobs import StoredJob
 from element_jupyter.core.runs import FireRecord, Run, RunState
 from element_jupyter.platform.client import CLOCK, JOB_FORMAT, Local, connect
@@ -60,13 +61,11 @@ def list_jobs(
 
 def _row(item: dict[str, Any]) -> tuple[str | Text, ...]:
     job = StoredJob.model_validate(item["stored"]).job
-    last = item.get("last_run")
-    shown = Text.assemble(state_text(last["state"]), f" {ago(last['created_at'])}") if last else ""
-    fire = item.get("next_fire")
-    upcoming: str | Text = ago(fire["at"]) if fire else ""
+    fire = item["next_fire"]
+    upcoming = ago(fire["at"]) if fire else ""
     return (
         job.id,
-        shown,
+        state_text(item["last_runs"][0]) if item["last_runs"] else "",
         state_text("paused") if job.paused else upcoming,
         schedules.describe(job.schedule) if job.schedule else "when triggered",
     )
@@ -132,38 +131,49 @@ def trigger(
     answer = local.service.post("jobs", team, name, "trigger")
     if not follow_it:
         via = "Airflow runs" if answer["via"] == "airflow" else "Element itself runs"
-        output.result(answer, f"{via} {wanted} now ({answer['dag_run_id']}).")
+        output.result(answer, f"{via} {wanted} now ({answer['dag_run_id'] or answer['run_id']}).")
         return
-    worst = 0
-    tasks = {task.name for task in _get(local, wanted).job.tasks}
-    for run in _runs_of(local, wanted, answer, tasks):
-        ended = follow(local, run.run_id, output)
-        output.result(ended, "", *result_lines(ended)) if not as_json else None
-        worst = max(worst, int(ended.state is not RunState.SUCCEEDED))
-    if worst:
-        raise typer.Exit(worst)
+    ended: dict[str, Run] = {}
+    for run in triggered_runs(local, wanted, answer):
+        ended[run.task] = follow(local, run.run_id, output)
+        if not as_json:
+            output.result(None, "", *result_lines(ended[run.task]))
+    if any(run.state is not RunState.SUCCEEDED for run in ended.values()):
+        raise typer.Exit(1)
 
 
-def _runs_of(local: Local, job: str, answer: dict[str, Any], tasks: set[str]) -> Any:
-    """Yield the runs of a triggered job as they appear, until one has failed or all are done."""
+def triggered_runs(local: Local, job: str, answer: dict[str, Any]) -> Iterator[Run]:
+    """Yield the runs of a triggered job as they appear, until its tasks are done or one failed.
+
+    Whoever takes a run is expected to follow it to its end before asking for the next.
+
+    Raises:
+        Unavailable: none appears.
+    """
+    if answer["dag_run_id"] is None:
+        yield Run.model_validate(local.service.get("runs", answer["run_id"]))
+        return
+    waiting = {task.name: task for task in _get(local, job).job.tasks}
     seen: set[str] = set()
-    done: set[str] = set()
     deadline = time.monotonic() + START_SECONDS
-    while done < tasks:
-        for item in local.service.items("runs", at_most=100, job=job):
+    while waiting:
+        for item in local.service.items("runs", job=job, at_most=50):
             run = Run.model_validate(item)
-            wanted = {run.run_id, run.dag_run_id} & {answer.get("run_id"), answer["dag_run_id"]}
-            if not wanted - {None} or run.run_id in seen:
+            if run.dag_run_id != answer["dag_run_id"] or run.run_id in seen:
                 continue
             seen.add(run.run_id)
             yield run
-            ended = Run.model_validate(local.service.get("runs", run.run_id))
-            if ended.state is not RunState.SUCCEEDED:
-                return
-            done.add(run.task)
+            task = waiting[run.task]
+            state = local.service.get("runs", run.run_id)["state"]
             deadline = time.monotonic() + START_SECONDS
+            if state == RunState.SUCCEEDED:
+                del waiting[run.task]
+            elif state == RunState.STOPPED or run.attempt > task.retries:
+                return
+            else:
+                deadline += task.retry_delay_seconds
         if time.monotonic() > deadline:
-            raise ElementError(
+            raise Unavailable(
                 f"No run of {job} has started for {START_SECONDS} s.",
                 "See `element status`, and Airflow's own pages.",
             )
@@ -241,10 +251,9 @@ def history(
         FireRecord.model_validate(item)
         for item in service.items("jobs", team, name, "fires", at_most=limit)
     ]
-    answer = service.get("jobs", team, name, "versions")
     versions = [
         StoredJob.model_validate(item)
-        for item in (answer["items"] if isinstance(answer, dict) else answer)
+        for item in service.items("jobs", team, name, "versions", at_most=limit)
     ]
     zone = schedules.zone("UTC")
     rows = [

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from element_jupyter.cli.follow import follow, result_lines
+from element_jupyter.cli.follow import Lines, follow, result_lines
 from element_jupyter.cli.output import (
     DataOption,
     JsonOption,
@@ -19,7 +19,7 @@ from element_jupyter.cli.output import (
     table,
 )
 from element_jupyter.core.errors import Conflict, Invalid, NotFound
-from element_jupyter.core.runs import EVENT, Run, RunRequest, RunState, Trigger
+from element_jupyter.core.runs import Run, RunRequest, RunState, Trigger
 from element_jupyter.platform.client import Local, connect
 
 app = typer.Typer(no_args_is_help=True)
@@ -100,16 +100,13 @@ def logs(
         ended = follow(local, found.run_id, output)
         _exit_as(ended, output)
         return
-    from element_jupyter.cli.follow import Lines
-
     lines = Lines(outputs=True)
-    for item in local.service.items("runs", found.run_id, "events"):
-        event = EVENT.validate_python(item)
+    for told in local.service.events(found.run_id):
         if as_json:
-            output.line(event, "")
-            continue
-        for line in lines.of(event):
-            output.line(event, line)
+            output.line(told.event, "")
+        else:
+            for line in lines.of(told.event):
+                output.out.print(line)
 
 
 @app.command()

@@ -88,38 +88,55 @@ def schedule(  # noqa: PLR0917 - options have names
     now = datetime.now().astimezone()
     if when is not None:
         schedules.check(when, CLOCK, now)
-    if dry_run:
-        found = local.scan(root)
-        warnings, snapshot_id, saved = found.warnings, found.manifest.snapshot_id, None
-    else:
-        version = _version_to_replace(local, job, replace=replace)
-        with output.meters() as meters:
-            taken = local.upload(root, meters)
-        warnings, snapshot_id = taken.warnings, taken.manifest.snapshot_id
-        job = job.model_copy(update={"snapshot_id": snapshot_id})
-        body = job.model_dump(mode="json")
-        saved = local.service.put("jobs", job.team, job.name, body=body, version=version)
-    for warning in warnings:
-        output.note(Text(warning, style="yellow"))
+    saved = save(local, job, root, output, replace=replace, dry_run=dry_run)
     preview = schedules.preview(when, CLOCK, now, SHOWN_FIRES) if when else None
-    output.result(
-        {
-            "change": saved["change"] if saved else None,
-            "stored": saved["stored"] if saved else None,
-            "job": job.model_copy(update={"snapshot_id": snapshot_id}),
-            "preview": preview,
-        },
-        *_lines(job, preview, zone, saved),
+    output.result({**saved, "preview": preview}, *_lines(job, preview, zone, saved, dry_run))
+
+
+def save(
+    local: Local, job: Job, root: Path, output: Output, *, replace: bool, dry_run: bool = False
+) -> dict[str, Any]:
+    """Store a snapshot of the project and the job with it; return the control plane's answer.
+
+    Raises:
+        Conflict: the job is there, and it was not asked to replace it.
+        Invalid: it can never work.
+    """
+    version = _version_to_replace(local, job, replace=replace)
+    with output.meters() as meters:
+        # a dry run needs it too: the control plane looks into the notebook
+        taken = local.upload(root, meters)
+    for warning in taken.warnings:
+        output.note(Text(warning, style="yellow"))
+    answer: dict[str, Any] = local.service.put(
+        "jobs",
+        job.team,
+        job.name,
+        body=job.model_copy(update={"snapshot_id": taken.manifest.snapshot_id}).model_dump(
+            mode="json"
+        ),
+        version=version,
+        dry_run="true" if dry_run else None,
     )
+    return answer
 
 
 def _lines(
-    job: Job, preview: schedules.Preview | None, zone: str, saved: dict[str, Any] | None
+    job: Job,
+    preview: schedules.Preview | None,
+    zone: str,
+    saved: dict[str, Any],
+    dry_run: bool,
 ) -> list[str | Text]:
-    verb = {"created": "Created", "updated": "Updated", "unchanged": "Unchanged:"}
-    title = verb[saved["change"]] if saved else "Would create"
-    version = f" (version {saved['stored']['version']})" if saved else ""
-    lines: list[str | Text] = [Text.assemble(f"{title} ", (job.id, "bold"), version)]
+    done, would = {
+        "created": ("Created", "Would create"),
+        "updated": ("Updated", "Would update"),
+        "unchanged": ("Unchanged:", "Would not change"),
+    }[saved["change"]]
+    version = "" if dry_run else f" (version {saved['stored']['version']})"
+    lines: list[str | Text] = [
+        Text.assemble(f"{would if dry_run else done} ", (job.id, "bold"), version)
+    ]
     if preview is None:
         return [*lines, f"It runs when it is triggered: element jobs trigger {job.id}"]
     lines.append(preview.sentence)

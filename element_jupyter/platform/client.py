@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +15,7 @@ from traitlets import TraitError
 
 from element_jupyter import config
 from element_jupyter.adapters.cron import CroniterWallClock
+from element_jupyter.adapters.forkserver import die_with_parent
 from element_jupyter.adapters.job_files.job_yaml import JobYaml, read_yaml
 from element_jupyter.adapters.project import Scan, find_root, scan
 from element_jupyter.adapters.service_client import START_HINT, Address, ServiceClient, Told
@@ -48,10 +53,6 @@ class Local:
     @property
     def is_up(self) -> bool:
         return is_running(self.data.lock_file)
-
-    def scan(self, root: Path) -> Scan:
-        """Look at a project without storing anything."""
-        return scan(root, limits=self._limits)
 
     def upload(self, root: Path, progress: Callable[[str], Progress]) -> Scan:
         """Make and store a snapshot of a project; `progress` is asked for a meter of each step.
@@ -116,3 +117,21 @@ def local_zone() -> str:
     """Return the IANA name of this machine's time zone; UTC when it does not say."""
     _, found, name = str(Path("/etc/localtime").resolve()).partition("zoneinfo/")
     return name if found and name and name != "Etc/UTC" else "UTC"
+
+
+def examples() -> Path:
+    """Return the directory of the examples, in a checkout or in what was installed."""
+    package = Path(__file__).parents[1]
+    installed = package / "examples"
+    return installed if installed.is_dir() else package.parent / "examples"
+
+
+def start_platform(data: Path) -> subprocess.Popen[bytes]:
+    """Start `element up`, which ends with this process; its messages go to standard error."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "element_jupyter.cli", "up", "--data", str(data)],
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,
+        start_new_session=True,  # Ctrl-C is for the command that started it
+        preexec_fn=functools.partial(die_with_parent, signal.SIGTERM),  # noqa: PLW1509 (one thread)
+    )
