@@ -138,6 +138,22 @@ class FileJobs:
     ) -> Sequence[JobChange]:
         return await self._feed.changes(after, wait_seconds, limit)
 
+    def snapshots(self) -> set[str]:
+        """Return every snapshot id that any file of a job names, broken ones included.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        found: set[str] = set()
+        for team in disk.directories(self._root):
+            for job in disk.directories(Path(team.path)):
+                for path in (
+                    *Path(job.path).glob("*.yaml"),
+                    *Path(job.path).glob("versions/*.yaml"),
+                ):
+                    found.update(re.findall(r"\b[0-9a-f]{64}\b", path.read_text(errors="replace")))
+        return found
+
     def _versions(self, team: str, name: str) -> list[StoredJob]:
         numbers = sorted(self._numbers(team, name), reverse=True)
         found = (self._version(team, name, number) for number in numbers)

@@ -1,0 +1,325 @@
+"""`python -m element_jupyter.platform.service --data DIR`: the control plane, as a process.
+
+It composes adapters and services, listens, and on SIGTERM ends streams so that their readers come
+back to the next one. Runs are processes of their own, which go on without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import functools
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+import setproctitle
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from traitlets import TraitError
+
+from element_jupyter import config
+from element_jupyter.adapters.airflow import AirflowOrchestrator
+from element_jupyter.adapters.blobs import FsspecBlobs, collect, restore
+from element_jupyter.adapters.cron import CroniterWallClock
+from element_jupyter.adapters.event_files import EventFiles
+from element_jupyter.adapters.forkserver import Child, ForkServer, Spawn
+from element_jupyter.adapters.job_files.job_yaml import JobYaml
+from element_jupyter.adapters.job_files.store import FileJobs
+from element_jupyter.adapters.local_runs import Fork, LocalRuns
+from element_jupyter.adapters.sql.database import connect, migrate
+from element_jupyter.adapters.sql.run_store import SqlRunStore
+from element_jupyter.core.access import Person
+from element_jupyter.core.errors import ElementError, Invalid, Unavailable
+from element_jupyter.core.jobs import Job
+from element_jupyter.core.orchestration import Orchestrator
+from element_jupyter.core.runs import Run, RunRequest
+from element_jupyter.core.schedules import check
+from element_jupyter.core.snapshots import SnapshotLimits
+from element_jupyter.platform.airflow_home import USERNAME
+from element_jupyter.platform.data import Data
+from element_jupyter.platform.ports import kept_ports
+from element_jupyter.platform.token import local_token
+from element_jupyter.service import http_metrics
+from element_jupyter.service.app import application, openapi_document
+from element_jupyter.service.job_checks import JobChecks
+from element_jupyter.service.jobs import Jobs
+from element_jupyter.service.mount import LOOPBACK, Mounted
+from element_jupyter.service.run_ports import RunSettings
+from element_jupyter.service.runs import Runs
+from element_jupyter.service.services import Services
+from element_jupyter.service.sign_in import LocalSignIn
+
+log = logging.getLogger("element")
+
+STOP_SECONDS = 5.0
+SHORTEST_COLLECTION_SECONDS = 3600.0
+COLLECT_EVERY_SECONDS = 24 * 3600.0
+BLOB_GRACE_SECONDS = 3 * 24 * 3600.0
+"""How long what nothing names is kept: longer than an upload and a save can lie apart."""
+
+
+class NoAirflow:
+    """Stands in where `Element.airflow` is off."""
+
+    async def trigger(
+        self, dag_id: str, *, logical_date: datetime, conf: dict[str, object] | None = None
+    ) -> str:
+        raise Unavailable("Airflow is switched off here.", "Set Element.airflow to True.")
+
+    async def health(self) -> dict[str, bool]:
+        return {}
+
+
+@asynccontextmanager
+async def serving(settings: config.Element) -> AsyncIterator[str]:
+    """Run the control plane; yields its URL once it answers.
+
+    Raises:
+        Unavailable: the database does not answer, or the port is taken.
+        Invalid: no database is configured.
+    """
+    if not settings.database_url:
+        raise Invalid(
+            "Element.database_url is not set.",
+            "Start the whole platform with `element up`, or give a PostgreSQL URL.",
+            field="database_url",
+        )
+    async with AsyncExitStack() as stack:
+        data = Data(settings.data)
+        data.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            sockets = bind_sockets(settings.port, settings.host)
+        except OSError as error:
+            raise Unavailable(
+                f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}.",
+                "End what uses that port, or give another.",
+            ) from error
+        for each in sockets:
+            stack.callback(each.close)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{sockets[0].getsockname()[1]}"
+        mounted = await _composed(stack, settings, data, f"{url}/api/v1")
+        server = HTTPServer(
+            application(mounted), max_body_size=1 << 40, idle_connection_timeout=120
+        )
+        server.add_sockets(sockets)
+        stack.push_async_callback(server.close_all_connections)
+        stack.push_async_callback(mounted.end_streams)
+        stack.callback(server.stop)
+        yield url
+
+
+async def _composed(
+    stack: AsyncExitStack, settings: config.Element, data: Data, url: str
+) -> Mounted:
+    await asyncio.to_thread(migrate, settings.database_url)
+    engine = connect(settings.database_url)
+    stack.push_async_callback(engine.dispose)
+    clock = CroniterWallClock()
+    blobs = FsspecBlobs(settings.blob_url or settings.data / "blobs")
+    files = _job_files(settings, clock)
+    await asyncio.to_thread(files.load)
+    run_store = SqlRunStore(engine)
+    provisioner = LocalRuns(
+        functools.partial(restore, blobs), _runners_environment(), _forker(data.run / "runner.sock")
+    )
+    stack.callback(provisioner.close)
+    runs = Runs(
+        settings=RunSettings(
+            directory=settings.data / "runs",
+            url=lambda: url,
+            capacity=settings.run_capacity,
+            lease_seconds=settings.lease_seconds,
+            default_time_limit_seconds=settings.default_time_limit_seconds,
+            max_time_limit_seconds=settings.max_time_limit_seconds,
+            stop_grace_seconds=settings.stop_grace_seconds,
+        ),
+        store=run_store,
+        streams=EventFiles(settings.data / "runs"),
+        provisioner=provisioner,
+        jobs=files,
+        clock=clock,
+    )
+    await runs.start()
+    stack.push_async_callback(runs.close)
+    orchestrator = _orchestrator(stack, settings, data)
+    limits = SnapshotLimits(
+        warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
+    )
+
+    async def start_run(request: RunRequest, who: Person) -> Run:
+        run, _ = await runs.create(request, who)
+        return run
+
+    checks = JobChecks(
+        blobs,
+        clock,
+        exists=lambda job: job in files.ids(),
+        limits=limits,
+        max_time_limit_seconds=settings.max_time_limit_seconds,
+    )
+    jobs = Jobs(
+        files,
+        checks,
+        recent=runs,
+        orchestrator=orchestrator,
+        start_run=start_run,
+        clock=clock,
+        now=_now,
+    )
+    for name, work in (
+        ("watch job files", files.watch()),
+        ("collect blobs", _collect(blobs, files, run_store)),
+    ):
+        task = asyncio.create_task(work, name=name)
+        stack.push_async_callback(_cancelled, task)
+    person = Person(name=settings.owner, teams=frozenset({settings.owner}), admin=True)
+    return Mounted(
+        Services(
+            jobs=jobs,
+            runs=runs,
+            fires=None,
+            blobs=blobs,
+            limits=limits,
+            orchestrator=orchestrator,
+            clock=clock,
+            version=_version(),
+            now=_now,
+            openapi=openapi_document,
+        ),
+        LocalSignIn(local_token(settings.token_file), person, runs.sign_in),
+        spool=settings.data / "spool",
+        hosts=LOOPBACK | {settings.host},
+        observe=http_metrics.observe,
+    )
+
+
+def _job_files(settings: config.Element, clock: CroniterWallClock) -> FileJobs:
+    def fires(job: Job) -> None:
+        if job.schedule is not None:
+            check(job.schedule, clock, _now())
+
+    return FileJobs(settings.data / "jobs", JobYaml(), fires, _now)
+
+
+def _orchestrator(stack: AsyncExitStack, settings: config.Element, data: Data) -> Orchestrator:
+    port = settings.airflow_port or kept_ports(data).get("airflow", 0)
+    if not settings.airflow or not port:
+        return NoAirflow()
+    airflow = AirflowOrchestrator(f"http://127.0.0.1:{port}", USERNAME, data.airflow_passwords)
+    stack.push_async_callback(airflow.close)
+    return airflow
+
+
+def _forker(socket: Path) -> Fork:
+    server = ForkServer(socket)
+
+    async def fork(target: str, arguments: Sequence[str], log: Path) -> Child:
+        return await server.spawn(
+            Spawn(
+                target=target,
+                arguments=list(arguments),
+                log=str(log),
+                title="element: run",
+                new_session=True,
+                die_with_server=False,
+            )
+        )
+
+    return fork
+
+
+def _runners_environment() -> dict[str, str]:
+    """Return the environment of runs: the person's own, without the database's password."""
+    return {name: value for name, value in os.environ.items() if name != "ELEMENT_DATABASE_URL"}
+
+
+async def _collect(blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore) -> None:
+    """Free what no job, version or run names, once a day."""
+    loop = asyncio.get_running_loop()
+
+    def in_use() -> set[str]:
+        of_runs = asyncio.run_coroutine_threadsafe(runs.snapshots(), loop).result()
+        return files.snapshots() | of_runs
+
+    pause_seconds = SHORTEST_COLLECTION_SECONDS
+    while True:
+        await asyncio.sleep(pause_seconds)
+        try:
+            freed = await asyncio.to_thread(collect, blobs, in_use, BLOB_GRACE_SECONDS)
+        except (ElementError, OSError) as error:
+            log.warning("blobs were not collected: %s", error)
+            continue
+        pause_seconds = COLLECT_EVERY_SECONDS
+        if freed.count:
+            log.info("%d blobs that nothing names freed %d bytes", freed.count, freed.size_bytes)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _version() -> str:
+    try:
+        return installed_version("element-jupyter")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def _main(settings: config.Element) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(settings))
+        log.info("the control plane answers at %s", url)
+        await stop.wait()
+        log.info("the control plane stops")
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await stack.aclose()
+        except TimeoutError:
+            log.warning("the control plane did not stop within %.0f s", STOP_SECONDS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="element-service", description="The control plane.")
+    parser.add_argument("--data", required=True, help="the data directory")
+    parser.add_argument("--port", type=int, help="the port to listen on")
+    given = parser.parse_args(arguments)
+    setproctitle.setproctitle("element: control plane")
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        settings = config.load(data_dir=given.data, port=given.port)
+        asyncio.run(_main(settings))
+    except TraitError as error:
+        log.error("%s", error)  # noqa: TRY400 - a sentence for a person
+        return Invalid.exit_code
+    except ElementError as error:
+        log.error("%s %s", error.message, error.hint)  # noqa: TRY400 - as above
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
