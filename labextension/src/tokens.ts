@@ -3,7 +3,7 @@
  */
 import { Token } from '@lumino/coreutils';
 
-import type { Answer, Call, Path, Verb } from './api/types';
+import type { Answer, ICall, Operation, Path, Verb } from './api/types';
 
 /**
  * The control plane's REST interface, as the person who is signed in to JupyterLab.
@@ -14,11 +14,11 @@ export interface IElementClient {
    *
    * Rejects with an `ElementProblem`, whatever went wrong.
    */
-  call<P extends Path, V extends Verb<P>>(
+  call<V extends Verb, P extends Path<V>>(
     verb: V,
     path: P,
-    options?: Call<P, V>
-  ): Promise<Answer<P, V>>;
+    options?: ICall<Operation<V, P>>
+  ): Promise<Answer<Operation<V, P>>>;
 }
 
 /**

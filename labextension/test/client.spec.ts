@@ -1,11 +1,12 @@
 import { ServerConnection } from '@jupyterlab/services';
 
 import { ElementClient, ElementProblem } from '../src/api/client';
+import type { IElementClient } from '../src/tokens';
 
 const seen: Request[] = [];
 
 /** A client whose server answers every request with this. */
-function answering(body: string, init: ResponseInit = {}): ElementClient {
+function answering(body: string, init: ResponseInit = {}): IElementClient {
   seen.length = 0;
   const settings = ServerConnection.makeSettings({
     baseUrl: 'http://lab.example/user/ada/',
@@ -81,7 +82,8 @@ describe('ElementClient', () => {
       fetch: () => Promise.reject(new TypeError('Failed to fetch'))
     });
 
-    const call = new ElementClient(settings).call('post', '/snapshots', {
+    const client: IElementClient = new ElementClient(settings);
+    const call = client.call('post', '/snapshots', {
       body: { path: 'a.ipynb' }
     });
 

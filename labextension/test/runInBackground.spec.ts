@@ -9,8 +9,8 @@ import type { IElementClient } from '../src/tokens';
 const trans = nullTranslator.load('element');
 
 /** A client that answers from a table of `verb path`, and remembers what it was asked. */
-function client(answers: Record<string, unknown>): IElementClient & { asked: unknown[] } {
-  const asked: unknown[] = [];
+function client(answers: Record<string, unknown>): IElementClient & { asked: [string, unknown][] } {
+  const asked: [string, unknown][] = [];
   return {
     asked,
     call: async (verb: string, path: string, options?: { body?: unknown }) => {
@@ -95,5 +95,21 @@ describe('runInBackground', () => {
     await runInBackground(platform, trans, 'daily.ipynb', panel);
 
     expect(order).toEqual(['saved', 'post /snapshots']);
+  });
+
+  it('takes a double click for one', async () => {
+    const platform = client({
+      'post /snapshots': { snapshot_id: 'abc', notebook: 'daily.ipynb' },
+      'post /runs': { run_id: 'r-1', state: 'queued' },
+      'get /runs/{run_id}': { run_id: 'r-1', state: 'succeeded' }
+    });
+
+    await Promise.all([
+      runInBackground(platform, trans, 'daily.ipynb', null),
+      runInBackground(platform, trans, 'daily.ipynb', null)
+    ]);
+    await runInBackground(platform, trans, 'daily.ipynb', null);
+
+    expect(platform.asked.filter(([call]) => call === 'post /runs')).toHaveLength(2);
   });
 });

@@ -1,50 +1,66 @@
 /**
  * From the generated `paths` to what a call takes and answers.
  */
-import type { paths } from './schema';
+import type { components, paths } from './schema';
 
-/** A path of the REST interface, with its `{placeholders}`. */
-export type Path = keyof paths & string;
+/** A run, as the record knows it. */
+export type Run = components['schemas']['Run'];
 
-/** The verbs that a path knows. */
-export type Verb<P extends Path> = {
-  [V in keyof paths[P]]: paths[P][V] extends { responses: unknown } ? V : never;
-}[keyof paths[P]] &
-  string;
+/** A snapshot that the control plane has, and where the notebook is in it. */
+export interface ISnapshot {
+  snapshot_id: string;
+  root: string;
+  notebook: string;
+  size_bytes: number;
+  file_count: number;
+  warnings: string[];
+}
 
-type Operation<P extends Path, V extends Verb<P>> = paths[P][V & keyof paths[P]];
+/** What the Jupyter server answers itself: element_jupyter/server/snapshots.py. */
+interface IOwnPaths {
+  '/api/v1/snapshots': {
+    post: {
+      requestBody: { content: { 'application/json': { path: string } } };
+      responses: { 201: { content: { 'application/json': ISnapshot } } };
+    };
+  };
+}
+
+interface IPaths extends paths, IOwnPaths {}
+
+/** What one may do with a path. */
+export type Verb = 'get' | 'post' | 'put' | 'delete';
+
+type Mounted<P> = P extends `/api/v1${infer Rest}` ? Rest : never;
+
+/** The paths below `/api/v1` that know a verb, with their `{placeholders}`. */
+export type Path<V extends Verb> = {
+  [P in keyof IPaths]: IPaths[P] extends { [K in V]: { responses: unknown } } ? Mounted<P> : never;
+}[keyof IPaths];
+
+/** The operation behind a verb and a path. */
+export type Operation<V extends Verb, P extends string> = `/api/v1${P}` extends keyof IPaths
+  ? IPaths[`/api/v1${P}`] extends { [K in V]: infer O }
+    ? O
+    : never
+  : never;
+
+type Json<C> = C extends { content: { 'application/json': infer Value } } ? Value : undefined;
 
 type Parameters<O, Where extends string> = O extends {
-  parameters: { [W in Where]: infer Values };
+  parameters: { [W in Where]?: infer Values };
 }
   ? Values
   : never;
 
-type Body<O> = O extends {
-  requestBody: { content: { 'application/json': infer Json } };
-}
-  ? Json
-  : O extends { requestBody?: { content: { 'application/json': infer Json } } }
-    ? Json
-    : never;
-
-type Good = 200 | 201 | 202;
-
 /** What a call takes: values for the placeholders, a query, a body. */
-export interface Call<P extends Path, V extends Verb<P>> {
-  path?: Parameters<Operation<P, V>, 'path'>;
-  query?: Parameters<Operation<P, V>, 'query'>;
-  body?: Body<Operation<P, V>>;
+export interface ICall<O> {
+  path?: Parameters<O, 'path'>;
+  query?: Parameters<O, 'query'>;
+  body?: O extends { requestBody?: infer Sent } ? Json<NonNullable<Sent>> : undefined;
 }
+
+type Good<Responses> = Responses[keyof Responses & (200 | 201 | 202)];
 
 /** What a call answers when it goes well. */
-export type Answer<P extends Path, V extends Verb<P>> =
-  Operation<P, V> extends { responses: infer Responses }
-    ? {
-        [Status in keyof Responses & Good]: Responses[Status] extends {
-          content: { 'application/json': infer Json };
-        }
-          ? Json
-          : undefined;
-      }[keyof Responses & Good]
-    : never;
+export type Answer<O> = O extends { responses: infer Responses } ? Json<Good<Responses>> : never;

@@ -9,15 +9,16 @@ import { PromiseDelegate } from '@lumino/coreutils';
 import { Poll } from '@lumino/polling';
 
 import { ElementProblem } from '../api/client';
-import type { components } from '../api/schema';
+import type { Run } from '../api/types';
 import type { IElementClient } from '../tokens';
-
-type Run = components['schemas']['Run'];
 
 const ENDED: ReadonlySet<Run['state']> = new Set(['succeeded', 'failed', 'stopped', 'lost']);
 
 /** How often a run is looked at until it has ended; later and later while the server is away. */
 const LOOK = { interval: 2_000, max: 60_000, backoff: true };
+
+/** Notebooks that are on their way. */
+const sending = new Set<string>();
 
 /**
  * Run the notebook as it is now, and tell the person how that goes and how it ended.
@@ -31,8 +32,12 @@ export async function runInBackground(
   path: string,
   panel: NotebookPanel | null
 ): Promise<void> {
+  if (sending.has(path)) {
+    return; // a double click is one click
+  }
   const name = PathExt.basename(path);
-  const submitted = submit(client, path, panel);
+  sending.add(path);
+  const submitted = submit(client, path, panel).finally(() => sending.delete(path));
   Notification.promise(submitted, {
     pending: { message: trans.__('Sending %1 to run in the background…', name) },
     success: {
@@ -44,46 +49,48 @@ export async function runInBackground(
       options: { autoClose: false }
     }
   });
-  let run: Run;
+  let runId: string;
   try {
-    run = await submitted;
+    runId = await submitted;
   } catch {
     return; // the notification above has said it
   }
-  const last = await ended(client, run.run_id);
+  const last = await ended(client, runId);
   if (last) {
     tell(last, name, trans);
   }
 }
 
+/** Save, snapshot, start; the id of the run. */
 async function submit(
   client: IElementClient,
   path: string,
   panel: NotebookPanel | null
-): Promise<Run> {
+): Promise<string> {
   if (panel?.context.model.dirty) {
     await panel.context.save();
   }
   const snapshot = await client.call('post', '/snapshots', { body: { path } });
-  return client.call('post', '/runs', {
+  const run = await client.call('post', '/runs', {
     body: {
       notebook: snapshot.notebook,
       snapshot_id: snapshot.snapshot_id,
       trigger: 'manual'
     }
   });
+  return run.run_id;
 }
 
 /** The run, once it has ended; null when the platform no longer knows it. */
-async function ended(client: IElementClient, run_id: string): Promise<Run | null> {
+async function ended(client: IElementClient, runId: string): Promise<Run | null> {
   const end = new PromiseDelegate<Run | null>();
   const poll = new Poll({
-    name: `@element/labextension:run:${run_id}`,
+    name: `@element/labextension:run:${runId}`,
     frequency: LOOK,
     standby: 'when-hidden',
     factory: async () => {
       try {
-        const run = await client.call('get', '/runs/{run_id}', { path: { run_id } });
+        const run = await client.call('get', '/runs/{run_id}', { path: { run_id: runId } });
         if (ENDED.has(run.state)) {
           end.resolve(run);
         }
@@ -104,13 +111,15 @@ function tell(run: Run, name: string, trans: TranslationBundle): void {
       Notification.success(trans.__('%1 has run.', name), { autoClose: 5_000 });
       break;
     case 'stopped':
-      Notification.warning(trans.__('%1 was stopped. %2', name, run.reason), { autoClose: false });
+      Notification.warning(trans.__('%1 was stopped. %2', name, run.reason ?? ''), {
+        autoClose: false
+      });
       break;
     case 'lost':
-      Notification.error(trans.__('%1 was lost. %2', name, run.reason), { autoClose: false });
+      Notification.error(trans.__('%1 was lost. %2', name, run.reason ?? ''), { autoClose: false });
       break;
     default:
-      Notification.error(trans.__('%1 failed. %2', name, run.reason), { autoClose: false });
+      Notification.error(trans.__('%1 failed. %2', name, run.reason ?? ''), { autoClose: false });
   }
 }
 
