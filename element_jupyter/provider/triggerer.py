@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,10 @@ _PERIOD_SECONDS: Final = 1.0
 _FETCH_SECONDS: Final = 0.05
 """The supervisor looks for triggers once it has answered; so long after, it has them."""
 
+_LOG_SECONDS: Final = 0.5
+"""A trigger's log is closed so long after its end: lines and events reach the supervisor by ways of
+their own, and the last lines must not come after the closing."""
+
 
 class PromptTriggerRunner(TriggerRunner):
     """Airflow's `TriggerRunner`, woken by its triggers."""
@@ -29,6 +34,7 @@ class PromptTriggerRunner(TriggerRunner):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._wake = asyncio.Event()
+        self._ended: deque[tuple[float, int]] = deque()
         self.events = _Announcing(self._wake.set)
         self.failed_triggers = _Announcing(self._wake.set)
 
@@ -62,7 +68,11 @@ class PromptTriggerRunner(TriggerRunner):
     async def _exchange(self) -> None:
         """Tell the supervisor what happened, and do what it answers."""
         self._wake.clear()
-        finished = await self.cleanup_finished_triggers()
+        now = time.monotonic()
+        self._ended.extend((now, ended) for ended in await self.cleanup_finished_triggers())
+        finished = []
+        while self._ended and self._ended[0][0] < now - _LOG_SECONDS:
+            finished.append(self._ended.popleft()[1])
         await self.sync_state_to_supervisor(finished)
         await self.create_triggers()  # type: ignore[no-untyped-call]
         await self.cancel_triggers()  # type: ignore[no-untyped-call]
