@@ -27,6 +27,8 @@ AIRFLOW_SETTINGS: Final[dict[str, dict[str, object]]] = {
         "dag_discovery_safe_mode": False,  # else each change would read every file
     },
     "dag_processor": {
+        # the default is shared by all Airflows of the machine; Airflow itself puts its home in
+        "dag_bundle_storage_path": "$AIRFLOW_HOME/bundles",
         "min_file_process_interval": 86_400,  # what changes is told by the job feed, or by mtime
         "bundle_refresh_check_interval": 1,
         "file_parsing_sort_mode": "modified_time",  # the only one that sees changed files
