@@ -115,13 +115,27 @@ def _plain(output: Any) -> str:
     return str(output.data.get("text/plain", ""))
 
 
+def _install_bash_kernel(path: Path) -> None:
+    home = path / "kernels" / "bash"
+    home.mkdir(parents=True)
+    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Bash", "language": "bash", "env": {"PS1": "$"}}
+    (home / "kernel.json").write_text(json.dumps(spec))
+
+
 @pytest.fixture(scope="session")
 def fork_server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fork", numbered=True)
     directory.chmod(0o700)
+    _install_bash_kernel(directory / "jupyter")
     socket = directory / "runner.sock"
     command = [sys.executable, "-m", "element_jupyter.platform.forkserver", "--socket", str(socket)]
-    environment = {**os.environ, "ELEMENT_SECRET": "not for notebooks", "PYTHONPATH": str(PROJECT)}
+    environment = {
+        **os.environ,
+        "ELEMENT_SECRET": "not for notebooks",
+        "PYTHONPATH": str(PROJECT),
+        "JUPYTER_PATH": str(directory / "jupyter"),
+    }
     process = subprocess.Popen(
         [*command, "--preload", "element_jupyter.platform.runner"], cwd=PROJECT, env=environment
     )
@@ -135,13 +149,16 @@ def fork_server(tmp_path_factory):
 
 @pytest.fixture
 def start(fork_server, tmp_path):
-    """Start a run of a notebook (or of the text of one), with fields of its `RunSpec`."""
+    """Start a run of a notebook (or its text) among `files`, with fields of its `RunSpec`."""
     started: list[Run] = []
 
     async def begin(document: Any, name: str = "notebook.ipynb", **fields: Any) -> Run:
         directory = tmp_path / f"run{len(started)}"
         path = directory / "project" / name
-        path.parent.mkdir(parents=True)
+        for file, content in {name: "", **fields.pop("files", {})}.items():
+            written = directory / "project" / file
+            written.parent.mkdir(parents=True, exist_ok=True)
+            written.write_text(content)
         text = document if isinstance(document, (str, bytes)) else nbformat.writes(document)
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         spec = {

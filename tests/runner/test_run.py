@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import nbformat
 import pytest
@@ -210,7 +208,7 @@ async def test_a_notebook_without_cell_ids_gets_them_and_doubled_ones_are_mended
         assert len({each.id for each in begun.notebook().cells}) == 2
 
 
-async def test_paths_and_imports_work_as_in_the_editor_and_what_is_written_is_kept(start, tmp_path):
+async def test_paths_and_imports_work_as_in_the_editor_and_what_is_written_is_kept(run, tmp_path):
     secret = tmp_path / "secret.txt"
     secret.write_text("outside")
     source = "\n".join(
@@ -225,20 +223,24 @@ async def test_paths_and_imports_work_as_in_the_editor_and_what_is_written_is_ke
             "os.mkfifo('pipe')",
         ]
     )
-    begun = await start(notebook("import time\ntime.sleep(.3)", source), name="work/notebook.ipynb")
-    (begun.project / "work" / "neighbour.py").write_text("answer = 42")
-    (begun.project / "data").mkdir()
-    (begun.project / "data" / "in.csv").write_text("original")
-    (begun.project / "data" / "untouched.csv").write_text("untouched")
 
-    finished = await begun.finished()
+    begun, finished = await run(
+        notebook(source),
+        name="work/notebook.ipynb",
+        files={
+            "work/neighbour.py": "answer = 42",
+            "data/in.csv": "original",
+            "data/untouched.csv": "untouched",
+        },
+    )
 
     assert finished.state is RunState.SUCCEEDED, finished.reason
-    assert begun.texts()[1] == "original 42\n"
-    names = {artifact.path: artifact.size_bytes for artifact in finished.artifacts}
-    assert names["work/plot.png"] == 3
-    assert names["data/out.csv"] == 7
-    assert names["data/in.csv"] == 7
+    assert begun.texts()[0] == "original 42\n"
+    assert {artifact.path: artifact.size_bytes for artifact in finished.artifacts} == {
+        "work/plot.png": 3,
+        "data/out.csv": 7,
+        "data/in.csv": 7,
+    }
     kept = begun.output / "artifacts"
     assert (kept / "data" / "out.csv").read_text() == "written"
     assert not (kept / "work" / "link.txt").is_symlink()
@@ -304,26 +306,13 @@ async def test_another_exit_code_is_a_failure(run):
     assert (finished.state, finished.failing_cell.ename) == (RunState.FAILED, "SystemExit")
 
 
-@pytest.fixture
-def bash(tmp_path, monkeypatch, fork_server):
-    """The name of a kernel for bash, which papermill can write parameters for."""
-    home = Path(sys.prefix) / "share" / "jupyter" / "kernels" / "element-test-bash"
-    argv = [sys.executable, "-m", "bash_kernel", "-f", "{connection_file}"]
-    home.mkdir(parents=True, exist_ok=True)
-    spec = {"argv": argv, "display_name": "Bash", "language": "bash", "env": {"PS1": "$"}}
-    (home / "kernel.json").write_text(json.dumps(spec))
-    yield home.name
-    (home / "kernel.json").unlink()
-    home.rmdir()
-
-
-async def test_a_notebook_of_another_kernel_runs_with_its_parameters(run, bash):
+async def test_a_notebook_of_another_kernel_runs_with_its_parameters(run):
     document = notebook(
-        code("name=nobody\nn=1", "parameters"), 'echo "$name $n"', kernel=bash, language="bash"
+        code("name=nobody\nn=1", "parameters"), 'echo "$name $n"', kernel="bash", language="bash"
     )
 
     begun, finished = await run(document, parameters={"name": "a b $(id)", "n": 3})
 
     assert finished.state is RunState.SUCCEEDED, finished.reason
     assert begun.texts()[-1].strip() == "a b $(id) 3"
-    assert begun.of("run_started")[0].kernel == bash
+    assert begun.of("run_started")[0].kernel == "bash"
