@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import glob
 import hashlib
 import io
 import os
@@ -91,7 +92,10 @@ class FsspecBlobs:
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise _changed(data)
-                self.put(digest, cast("BinaryIO", file))
+                try:
+                    self.put(digest, cast("BinaryIO", file))
+                except Conflict as error:
+                    raise _changed(data) from error
             return
         stream = io.BytesIO(data) if isinstance(data, bytes) else data
         with self._translated():
@@ -235,13 +239,15 @@ class _Objects:
         self._refresh_seconds = refresh_seconds
 
     def renew(self, digests: set[str]) -> set[str]:
-        now = time.time()
-        fresh = set()
-        for prefix in {digest[:2] for digest in digests}:
-            for digest, at in self._listed(f"{self._root}/{prefix}"):
-                if digest in digests and now - at < self._refresh_seconds:
-                    fresh.add(digest)
-        return fresh
+        oldest = time.time() - self._refresh_seconds
+        fresh: set[str] = set()
+
+        def look(prefix: str) -> None:
+            found = self._timed(lambda: self._fs.ls(f"{self._root}/{prefix}", detail=True))
+            fresh.update(digest for digest, at in found if at > oldest)
+
+        _each(look, {digest[:2] for digest in digests})
+        return fresh & digests
 
     def write(self, digest: str, chunks: Iterable[bytes]) -> None:
         partial = f"{self._root}/partial/{secrets.token_hex(16)}"
@@ -264,9 +270,7 @@ class _Objects:
         return int(self._fs.size(self._path(digest)))
 
     def times(self) -> Iterator[tuple[str, float]]:
-        for prefix in self._names(self._root):
-            if re.fullmatch(r"[0-9a-f]{2}", prefix):
-                yield from self._listed(f"{self._root}/{prefix}")
+        yield from self._timed(lambda: self._fs.find(self._root, detail=True).values())
 
     def delete(self, digest: str, unused_seconds: float) -> int | None:
         path = self._path(digest)
@@ -290,20 +294,14 @@ class _Objects:
     def _path(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
 
-    def _names(self, directory: str) -> list[str]:
+    def _timed(
+        self, listing: Callable[[], Iterable[Mapping[str, Any]]]
+    ) -> Iterator[tuple[str, float]]:
         with suppress(FileNotFoundError):
-            return [name.rstrip("/").rsplit("/", 1)[-1] for name in self._fs.ls(directory, False)]
-        return []
-
-    def _listed(self, directory: str) -> Iterator[tuple[str, float]]:
-        try:
-            found = self._fs.ls(directory, detail=True)
-        except FileNotFoundError:
-            return
-        for info in found:
-            name = info["name"].rsplit("/", 1)[-1]
-            if _DIGEST.fullmatch(name):
-                yield name, self._time(info)
+            for info in listing():
+                name = info["name"].rsplit("/", 1)[-1]
+                if _DIGEST.fullmatch(name):
+                    yield name, self._time(info)
 
     def _time(self, info: Mapping[str, Any]) -> float:
         # each file system has a name of its own for it (s3fs, gcsfs, adlfs, sftp, memory)
@@ -332,10 +330,7 @@ def save(blobs: Blobs, scan: Scanned) -> str:
             blobs.put(manifest.snapshot_id, manifest.to_json())
         if not blobs.missing({*manifest.digests, manifest.snapshot_id}):
             return manifest.snapshot_id
-    raise Unavailable(
-        "The blob store does not keep what it is given.",
-        "Look at its clock and its clean-up rules.",
-    )
+    raise Unavailable("The blob store does not keep what it is given.", "Look at its clock.")
 
 
 def restore(blobs: Blobs, snapshot_id: str, directory: Path) -> Manifest:
@@ -358,33 +353,40 @@ def restore(blobs: Blobs, snapshot_id: str, directory: Path) -> Manifest:
         mode = stat.S_IMODE(directory.stat().st_mode)
         if any(directory.iterdir()):
             raise _occupied(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    _remove_partial(directory)
-    partial, lock = _new_partial(directory)
     try:
-        for parent in sorted({path.parent for path in map(_in(partial), manifest.entries)}):
-            parent.mkdir(parents=True, exist_ok=True)
-        _each(lambda entry: _restore_file(blobs, entry, _in(partial)(entry)), manifest.entries)
-        # after the files, so that no file is ever written through a link
-        for entry in manifest.entries:
-            if entry.link is not None:
-                _in(partial)(entry).symlink_to(entry.link)
-        if mode is not None:
-            partial.chmod(mode)
-        partial.rename(directory)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        _remove_partial(directory)
+        with _new_partial(directory) as filled:
+            _fill(filled, blobs, manifest)
+            if mode is not None:
+                filled.chmod(mode)
+            filled.rename(directory)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise _occupied(directory) from error
-        raise Unavailable(
-            f"The snapshot cannot be written to '{directory}': {error.strerror}."
-        ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
+        reason = error.strerror or str(error)
+        raise Unavailable(f"The snapshot cannot be written to '{directory}': {reason}.") from error
     return manifest
+
+
+def _fill(directory: Path, blobs: Blobs, manifest: Manifest) -> None:
+    by_digest: dict[str, list[Entry]] = {}
+    for entry in manifest.entries:
+        if entry.link is None:
+            by_digest.setdefault(entry.digest, []).append(entry)
+    for parent in sorted({(directory / entry.path).parent for entry in manifest.entries}):
+        parent.mkdir(parents=True, exist_ok=True)
+
+    def write(entries: list[Entry]) -> None:
+        for entry in entries:
+            _restore_file(blobs, entry, directory / entry.path)
+
+    # some file systems share one position among all who read a file, so each blob has one reader
+    _each(write, by_digest.values())
+    # after the files, so that no file is ever written through a link
+    for entry in manifest.entries:
+        if entry.link is not None:
+            (directory / entry.path).symlink_to(entry.link)
 
 
 def _each(work: Callable[[T], None], items: Iterable[T]) -> None:
@@ -399,8 +401,6 @@ def _each(work: Callable[[T], None], items: Iterable[T]) -> None:
 
 
 def _restore_file(blobs: Blobs, entry: Entry, path: Path) -> None:
-    if entry.link is not None:
-        return
     mode = 0o777 if entry.executable else 0o666
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
@@ -420,27 +420,29 @@ def _restore_file(blobs: Blobs, entry: Entry, path: Path) -> None:
         raise damaged(entry.digest)
 
 
-def _in(root: Path) -> Callable[[Entry], Path]:
-    return lambda entry: root / entry.path
-
-
-def _new_partial(directory: Path) -> tuple[Path, int]:
-    """Make a directory beside, and return it with the descriptor that holds its lock."""
+@contextmanager
+def _new_partial(directory: Path) -> Iterator[Path]:
+    """Make a directory beside and hold its lock; what is left of it at the end is removed."""
     while True:
-        partial = directory.with_name(f".{directory.name[:200]}.partial-{secrets.token_hex(8)}")
+        partial = directory.with_name(f".{directory.name[:50]}.partial-{secrets.token_hex(8)}")
         partial.mkdir()
         with suppress(FileNotFoundError):
             lock = os.open(partial, os.O_RDONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)
             # another restore may have taken it for a dead one's before it was locked
             if partial.exists():
-                return partial, lock
+                break
             os.close(lock)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        os.close(lock)
 
 
 def _remove_partial(directory: Path) -> None:
     """Remove what killed restores of the same directory left; a living one holds its lock."""
-    for left in directory.parent.glob(f".{_literal(directory.name[:200])}.partial-*"):
+    for left in directory.parent.glob(f".{glob.escape(directory.name[:50])}.partial-*"):
         with suppress(OSError):
             lock = os.open(left, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY)
             try:
@@ -448,10 +450,6 @@ def _remove_partial(directory: Path) -> None:
                 shutil.rmtree(left)
             finally:
                 os.close(lock)
-
-
-def _literal(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)
 
 
 def _verified(stream: BinaryIO, digest: str) -> Iterator[bytes]:
@@ -495,6 +493,4 @@ def _changed(path: Path) -> Conflict:
 
 
 def _occupied(directory: Path) -> Conflict:
-    return Conflict(
-        f"'{directory}' is not empty.", "Restore into a new directory.", field="directory"
-    )
+    return Conflict(f"'{directory}' is not empty.", "Restore into a new one.", field="directory")
