@@ -43,10 +43,11 @@ def read(path: Path) -> tuple[bytes, Signature]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise FileInvalid(f"The file cannot be read: {error.strerror}.") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise FileInvalid("This is not a regular file.")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
-            raise FileInvalid("This is not a regular file.")
         if found.st_size > FILE_BYTES:
             raise FileInvalid(f"The file is larger than {FILE_BYTES:,} bytes.")
         return file.read(FILE_BYTES + 1), _signature(found)
