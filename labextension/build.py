@@ -42,13 +42,12 @@ def build(target_name: str, version: str) -> None:
     """
     if (ROOT / "PKG-INFO").is_file():
         return
-    wanted = _digest()
-    if (BUILT / "package.json").is_file() and STAMP.is_file() and STAMP.read_text() == wanted:
+    if is_current():
         return
     problem = _missing_node() or _run("install", "--immutable") or _run("run", "build:prod")
     if not problem:
         STAMP.parent.mkdir(exist_ok=True)
-        STAMP.write_text(wanted)
+        STAMP.write_text(_digest())
         return
     if version != "editable":
         raise RuntimeError(f"The {target_name} cannot be built: {problem}")
@@ -59,6 +58,12 @@ def build(target_name: str, version: str) -> None:
         "Everything else works; run `make setup` to mend it.",
         file=sys.stderr,
     )
+
+
+def is_current() -> bool:
+    """Whether the front end that is there was built from the sources that are there."""
+    there = (BUILT / "package.json").is_file() and STAMP.is_file()
+    return there and STAMP.read_text() == _digest()
 
 
 def _digest() -> str:

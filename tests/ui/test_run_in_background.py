@@ -3,84 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
+from tests.server.running import Lab
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-BUILT = Path(__file__).parents[2] / "element_jupyter" / "labextension"
 OUTAGE = (
     "daily.ipynb was not started: The Element platform is not running. Start it with `element up`."
 )
 
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab with the front end as it was built, and no platform behind it."""
-    assert (BUILT / "package.json").is_file(), "The front end is not built: run `make setup`."
-    home = tmp_path_factory.mktemp("lab")
-    scope = home / "labextensions" / "@element"
-    scope.mkdir(parents=True)
-    (scope / "labextension").symlink_to(BUILT)
-    settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    (settings / "notification.jupyterlab-settings").write_text(
-        '{"fetchNews": "false", "checkForUpdates": false}'
-    )
-    with running_lab(
-        home,
-        f"--LabApp.extra_labextensions_path={home / 'labextensions'}",
-        program="jupyterlab",
-    ) as lab:
-        notebook = nbformat.v4.new_notebook(
-            cells=[nbformat.v4.new_code_cell("print(1)")],
-            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-        )
-        nbformat.write(notebook, lab.root / "daily.ipynb")
-        (lab.root / "notes.txt").write_text("Not a notebook.")
-        yield lab
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert CHROMIUM.exists(), "Chromium is not installed: `make test` does that."
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=[
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-quic",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-            ],
-        )
-        yield browser
-        browser.close()
+OpenNotebook = Callable[[Lab], Page]
 
 
 @pytest.fixture
-def page(browser: Browser, lab: Lab) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{lab.url}lab/workspaces/a-test/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}")
-    expect(page.get_by_role("tab", name="daily.ipynb")).to_be_visible(timeout=60_000)
-    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible(timeout=60_000)
-    yield page
-    context.close()
-    assert complaints == []
+def page(lab: Lab, open_notebook: OpenNotebook) -> Page:
+    return open_notebook(lab)
 
 
 def notice(page: Page) -> str:
@@ -133,3 +75,30 @@ def test_the_file_browser_offers_it_for_notebooks_only(page: Page):
     entry.click()
 
     expect(page.get_by_text(OUTAGE)).to_be_visible()
+
+
+def test_a_notebook_runs_to_its_end_in_the_background(
+    lab_with_platform: Lab, open_notebook: OpenNotebook
+):
+    page = open_notebook(lab_with_platform)
+
+    page.get_by_role("button", name="Run this notebook in the background now").click()
+
+    sent = page.get_by_text("Running daily.ipynb in the background.")
+    expect(sent).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("daily.ipynb has run.")).to_be_visible(timeout=60_000)
+
+
+def test_a_notebook_that_fails_is_told_with_its_error(
+    lab_with_platform: Lab, open_notebook: OpenNotebook
+):
+    failing = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(failing, lab_with_platform.root / "failing.ipynb")
+    page = open_notebook(lab_with_platform)
+    files = page.get_by_role("region", name="File Browser Section")
+
+    files.get_by_text("failing.ipynb").click(button="right")
+    page.get_by_role("menuitem", name="Run in Background Now").click()
+
+    toast = page.get_by_role("alert").filter(has_text="failing.ipynb failed")
+    expect(toast).to_contain_text("ZeroDivisionError", timeout=60_000)

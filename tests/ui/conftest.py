@@ -1,0 +1,126 @@
+"""A real JupyterLab with the front end as it was built, in Debian's Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from element_jupyter.platform.state import read_state
+from labextension import build as front_end
+from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
+
+CHROMIUM = Path("/usr/bin/chromium")
+
+
+@contextlib.contextmanager
+def running_jupyterlab(home: Path) -> Iterator[Lab]:
+    assert front_end.is_current(), "The front end is not built from its sources: `make setup`."
+    scope = home / "labextensions" / "@element"
+    scope.mkdir(parents=True)
+    (scope / "labextension").symlink_to(front_end.BUILT)
+    settings = home / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(
+        '{"fetchNews": "false", "checkForUpdates": false}'
+    )
+    with running_lab(
+        home,
+        f"--LabApp.extra_labextensions_path={home / 'labextensions'}",
+        program="jupyterlab",
+    ) as lab:
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell("print(1)")],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, lab.root / "daily.ipynb")
+        (lab.root / "notes.txt").write_text("Not a notebook.")
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab with no platform behind it."""
+    with running_jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def lab_with_platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab with everything of `element up` behind it but Airflow."""
+    home = tmp_path_factory.mktemp("lab")
+    with running_jupyterlab(home) as lab, running_platform(lab, home / "up.log"):
+        yield lab
+
+
+@contextlib.contextmanager
+def running_platform(lab: Lab, log: Path) -> Iterator[None]:
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "element_jupyter.cli", "up", "--data", str(lab.data)],
+            env={**os.environ, "ELEMENT_AIRFLOW": "false"},
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while not ((state := read_state(lab.data / "state.json")) and state.ready):
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"The platform did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    assert CHROMIUM.exists(), "Chromium is not installed: `make test` does that."
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=[
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-quic",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_notebook(browser: Browser) -> Iterator[Callable[[Lab], Page]]:
+    """Open `daily.ipynb` in a window of its own; at the end, nothing may have gone wrong in it."""
+    complaints: list[str] = []
+    with contextlib.ExitStack() as windows:
+
+        def opened(lab: Lab) -> Page:
+            window = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+            windows.callback(window.close)
+            page = window.new_page()
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            page.goto(
+                f"{lab.url}lab/workspaces/a-test/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}"
+            )
+            expect(page.get_by_role("tab", name="daily.ipynb")).to_be_visible(timeout=60_000)
+            ready = page.locator(".jp-Notebook-ExecutionIndicator")
+            expect(ready).to_be_visible(timeout=60_000)
+            return page
+
+        yield opened
+    assert complaints == []
