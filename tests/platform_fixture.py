@@ -62,15 +62,16 @@ class RunningPlatform:
             trust_env=False,
         )
 
-    def airflow(self) -> httpx.Client:
+    @contextmanager
+    def airflow(self) -> Iterator[httpx.Client]:
         """A client of Airflow's REST, signed in."""
         passwords = json.loads((self.data_dir / "secrets" / "airflow-passwords.json").read_text())
         username, password = next(iter(passwords.items()))
-        client = httpx.Client(base_url=self.airflow_url, timeout=30, trust_env=False)
-        answer = client.post("/auth/token", json={"username": username, "password": password})
-        answer.raise_for_status()
-        client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return client
+        with httpx.Client(base_url=self.airflow_url, timeout=30, trust_env=False) as client:
+            answer = client.post("/auth/token", json={"username": username, "password": password})
+            answer.raise_for_status()
+            client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+            yield client
 
     def wait_until_ready(self, seconds: float = 120) -> None:
         def ready() -> bool:
