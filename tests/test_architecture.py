@@ -23,7 +23,7 @@ FACES = {
     "hub": {"jupyterhub", "tornado"},
     "service": {"tornado", "sqlalchemy", "prometheus_client"},
     "runner": {"papermill", "nbclient", "nbformat", "jupyter_client", "zmq"},
-    "provider": {"airflow", "attrs", "pendulum", "structlog"},
+    "provider": {"airflow", "attrs", "fastapi", "pendulum", "structlog"},
 }
 """The faces, and the frameworks that each may import."""
 
