@@ -171,7 +171,9 @@ class LocalRuns:
         """
         until = time.monotonic() + _KILL_SECONDS
         while (alive := _members(process, run_id)) and time.monotonic() < until:
-            for pid in alive:
+            # the leader first: it must not tell of its kernel's death as an outcome
+            leader = process.pid if process is not None else 0
+            for pid in sorted(alive, key=lambda pid: pid != leader):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)

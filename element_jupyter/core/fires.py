@@ -128,14 +128,15 @@ def catch_up(
     The newest `limit - 1` fires have a row each; the oldest row then stands for all before them.
     """
     fires, complete = _newest(since, now, next_fire, limit)
+    if not fires:
+        return []
     rows = []
     for at, later in zip(fires, [*fires[1:], None], strict=True):
         state, reason = FireState.DUE, ""
         if paused:
             state, reason = FireState.SKIPPED, PAUSED
-        elif missed := decide(policy, at, now, later, grace_seconds):
-            state = FireState.MISSED
-            reason = _while_down(policy, at, downtime) or missed
+        elif decide(policy, at, now, later, grace_seconds):
+            state, reason = FireState.MISSED, _unattended(policy, at, now, downtime)
         rows.append(FireRecord(job=job, at=at, state=state, reason=reason))
     oldest = None if complete else next_fire(since)
     if oldest is None:
@@ -170,11 +171,12 @@ def _newest(
         span *= 2
 
 
-def _while_down(policy: CatchUp, at: datetime, downtime: Downtime | None) -> str:
-    if downtime is None or not downtime.start <= at <= downtime.end:
-        return ""
+def _unattended(policy: CatchUp, at: datetime, now: datetime, downtime: Downtime | None) -> str:
+    why = f"Element did not get to it before {_at(now)}"
+    if downtime is not None and downtime.start <= at <= downtime.end:
+        why = downtime.sentence
     what = "is none" if policy is CatchUp.NONE else "runs only the latest"
-    return f"{downtime.sentence}, and the catch-up policy {what}."
+    return f"{why}, and the catch-up policy {what}."
 
 
 def unasked(patience_seconds: float = PATIENCE_SECONDS) -> str:

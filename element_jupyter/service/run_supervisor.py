@@ -316,6 +316,8 @@ class Supervisor:
             self._look_at = _NEVER
             return None
         pause = max(_RETRY_SECONDS, (deadline - datetime.now(UTC)).total_seconds())
+        # a heartbeat may bring the deadline of a start nearer
+        pause = min(pause, self._settings.lease_seconds)
         self._look_at = _in(pause)
         return pause
 

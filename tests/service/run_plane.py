@@ -81,6 +81,7 @@ async def plane(
     store = SqlRunStore(engine)
     blobs = FsspecBlobs(data / "blobs")
     jobs = KeptJobs(data / "jobs")
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
     provisioner = LocalRuns(
         lambda snapshot_id, directory: restore(blobs, snapshot_id, directory),
         dict(os.environ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from yaml import safe_load
@@ -281,8 +282,8 @@ async def test_a_trigger_refuses_parameters_that_the_notebooks_do_not_take(plane
         assert (answer.status_code, answer.json()["field"]) == (400, field)
     tasks = [{"name": name, "notebook": "sales.ipynb"} for name in ("a", "b")]
     await plane.saved(name="two", tasks=tasks)
-    for given, field in (({"limit": 1}, "parameters.limit"), ({"a": {"x": 1}}, "parameters.x")):
-        answer = await plane.client.post("/jobs/ada/two/trigger", json={"parameters": given})
+    for body, field in (({"limit": 1}, "parameters.limit"), ({"a": {"x": 1}}, "parameters.x")):
+        answer = await plane.client.post("/jobs/ada/two/trigger", json={"parameters": body})
         assert (answer.status_code, answer.json()["field"]) == (400, field)
     answer = await plane.client.post("/jobs/ada/two/trigger")
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
@@ -291,7 +292,7 @@ async def test_a_trigger_refuses_parameters_that_the_notebooks_do_not_take(plane
 async def test_a_preview_tells_sentence_fires_and_turns_of_the_clock(plane):
     schedule = {"kind": "cron", "expression": "30 2 * * *", "timezone": "Europe/Berlin"}
     schedule["start"] = "2027-03-27T00:00:00Z"
-    body = {"schedule": schedule, "count": 3}
+    body: dict[str, Any] = {"schedule": schedule, "count": 3}
     preview = (await plane.client.post("/schedules/preview", json=body)).json()
     assert preview["sentence"].startswith("Every day at 02:30")
     assert [fire["dst"] for fire in preview["fires"]] == [None, "shifted", None]
