@@ -35,6 +35,7 @@ from element_jupyter.adapters.job_files.job_yaml import JobYaml
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.local_runs import Fork, LocalRuns
 from element_jupyter.adapters.sql.database import connect, migrate
+from element_jupyter.adapters.sql.fire_store import SqlFireStore
 from element_jupyter.adapters.sql.run_store import SqlRunStore
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
@@ -49,6 +50,7 @@ from element_jupyter.platform.ports import kept_ports
 from element_jupyter.platform.token import local_token
 from element_jupyter.service import http_metrics
 from element_jupyter.service.app import application, openapi_document
+from element_jupyter.service.fires import Fires
 from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
 from element_jupyter.service.mount import LOOPBACK, Mounted
@@ -150,6 +152,9 @@ async def _composed(
     )
     await runs.start()
     stack.push_async_callback(runs.close)
+    fires = Fires(SqlFireStore(engine), files, clock)
+    await fires.start()
+    stack.push_async_callback(fires.close)
     orchestrator = _orchestrator(stack, settings, data)
     limits = SnapshotLimits(
         warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
@@ -186,7 +191,7 @@ async def _composed(
         Services(
             jobs=jobs,
             runs=runs,
-            fires=None,
+            fires=fires,
             blobs=blobs,
             limits=limits,
             orchestrator=orchestrator,

@@ -12,6 +12,7 @@ from element_jupyter.core.schedules import WallClock
 from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 
 if TYPE_CHECKING:
+    from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.runs import Runs
 
@@ -22,7 +23,7 @@ class Services:
 
     jobs: Jobs
     runs: Runs
-    fires: Any
+    fires: Fires
     blobs: Blobs
     limits: SnapshotLimits
     orchestrator: Orchestrator

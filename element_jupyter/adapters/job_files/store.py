@@ -17,7 +17,6 @@ import asyncio
 import logging
 import re
 import threading
-import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,11 +24,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import watchfiles
 from pydantic import TypeAdapter, ValidationError
 
 from element_jupyter.adapters.job_files import disk
 from element_jupyter.adapters.job_files.feed import ChangeFeed
+from element_jupyter.adapters.job_files.watch import follow
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 from element_jupyter.core.job_files import (
     FileInvalid,
@@ -46,11 +45,6 @@ log = logging.getLogger(__name__)
 
 BY_HAND = "edited by hand"
 """Who has saved a version that somebody wrote into the file."""
-
-RESCAN_SECONDS = 30.0
-"""How often all files are looked at, in case the watch has missed something."""
-
-RESCAN_WITHOUT_WATCH_SECONDS = 1.0
 
 _NAME: TypeAdapter[str] = TypeAdapter(Name)
 _DELETED = ".deleted"
@@ -274,27 +268,7 @@ class FileJobs:
 
     async def watch(self) -> None:
         """Follow what people do to the files, until cancelled."""
-        root = self._root.resolve()
-        rescanned = time.monotonic()
-        while True:
-            watch = watchfiles.awatch(
-                root, debounce=200, step=50, rust_timeout=int(RESCAN_SECONDS * 1000),
-                yield_on_timeout=True, ignore_permission_denied=True,
-                watch_filter=lambda _, path: "/." not in path.removeprefix(str(root)),
-            )  # fmt: skip
-            try:
-                async for batch in watch:
-                    paths = [Path(path).relative_to(root).parts for _, path in batch]
-                    if time.monotonic() - rescanned >= RESCAN_SECONDS:
-                        paths = []
-                        rescanned = time.monotonic()
-                    await asyncio.to_thread(self._look_at, paths)
-            except (OSError, RuntimeError) as error:
-                # out of inotify watches, or a file system that has none
-                log.warning("job files cannot be watched (%s): looking every second", error)
-                for _ in range(60):
-                    await asyncio.to_thread(self.rescan)
-                    await asyncio.sleep(RESCAN_WITHOUT_WATCH_SECONDS)
+        await follow(self._root, self._look_at)
 
     def _look_at(self, paths: Sequence[tuple[str, ...]]) -> None:
         """Look at the jobs that these paths are of, or at all without any."""
