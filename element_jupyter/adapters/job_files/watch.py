@@ -25,7 +25,7 @@ async def follow(root: Path, changed: Callable[[Sequence[tuple[str, ...]]], None
 
     An empty list means that anything may have. Hidden files are nobody's business.
     """
-    root = root.resolve()
+    root = await asyncio.to_thread(root.resolve)
     rescanned = time.monotonic()
     while True:
         watch = watchfiles.awatch(
