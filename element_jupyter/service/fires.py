@@ -201,7 +201,9 @@ class Fires:
             # no longer than a minute, since the machine's clock may be set
             pause = min(SEEN_SECONDS, max(0.0, (min(instants) - self._now()).total_seconds()))
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), pause)
+            # not `wait_for`, which may lose a cancellation in Python 3.11
+            async with asyncio.timeout(pause):
+                await self._changed.wait()
         self._changed.clear()
 
     async def _tell_seen(self) -> None:

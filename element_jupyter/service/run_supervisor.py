@@ -113,7 +113,9 @@ class Supervisor:
         pause: float | None = None
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), pause)
+                # not `wait_for`, which may lose a cancellation in Python 3.11
+                async with asyncio.timeout(pause):
+                    await event.wait()
             event.clear()
             try:
                 pause = await work()
@@ -293,8 +295,7 @@ class Supervisor:
     async def _end_process(self, run_id: str, process: ProcessRef, patience_seconds: float) -> None:
         watching = self._watched.get(run_id)
         if watching is not None:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(watching), patience_seconds)
+            await asyncio.wait([watching], timeout=patience_seconds)
         if self._provisioner.alive(process):
             self._killed.add(run_id)
             await asyncio.to_thread(self._provisioner.kill, process, run_id)
