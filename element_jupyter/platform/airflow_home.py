@@ -51,7 +51,7 @@ def _own_sections(data: Data, setup: AirflowSetup) -> Sections:
     url = f"http://127.0.0.1:{setup.port}"
     return {
         "core": {
-            "executor": "LocalExecutor",
+            "executor": "element_jupyter.platform.airflow_executor.DeferringLocalExecutor",
             "parallelism": setup.parallelism,  # each of the default 32 would be an idle process
             "auth_manager": "airflow.api_fastapi.auth.managers.simple."
             "simple_auth_manager.SimpleAuthManager",

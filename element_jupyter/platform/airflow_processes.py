@@ -42,6 +42,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import update
 
 from element_jupyter.adapters.forkserver import die_with_parent
+from element_jupyter.platform import airflow_executor  # noqa: F401 (shared, as those above)
 from element_jupyter.provider import triggerer as prompt_triggerer
 from element_jupyter.provider.processor import JobProcessorManager
 
