@@ -1036,28 +1036,6 @@ export interface components {
             at: string;
         };
         /**
-         * OrchestratorHealth
-         * @description Whether the scheduler works, part by part.
-         */
-        OrchestratorHealth: {
-            /** Reachable */
-            reachable: boolean;
-            /**
-             * Version
-             * @default
-             */
-            version?: string;
-            /** Parts */
-            parts?: {
-                [key: string]: string;
-            };
-            /**
-             * Message
-             * @default
-             */
-            message?: string;
-        };
-        /**
          * Output
          * @description One output as it came (nbformat 4.5 JSON), or what a later message did to an earlier one.
          */
@@ -1551,7 +1529,10 @@ export interface components {
             };
             /** Capacity */
             capacity: number;
-            airflow: components["schemas"]["OrchestratorHealth"];
+            /** Airflow */
+            airflow: {
+                [key: string]: boolean;
+            };
         };
         /**
          * StoredJob
