@@ -51,7 +51,7 @@ bench: .venv/.synced-test
 lint: .venv/.synced-dev node_modules/.installed
 	ruff check .
 	ruff format --check .
-	mypy element_jupyter tests labextension
+	mypy element_jupyter tests labextension docs
 	codespell
 	jlpm lint:check
 

@@ -36,17 +36,17 @@ directory, as `c.Element.<name> = …`; the environment, as `ELEMENT_<NAME>`; th
 # REST interface
 
 JSON, with `Authorization: Bearer <token>`; the token is in the file `token` of the data directory.
-JupyterLab's server has the same under `/element/api/v1`, for whoever is signed in there. An error is
-`{code, message, hint, field?}`. The whole document, for programs: [openapi.json](openapi.json), or
-`GET /api/v1/openapi.json`.
+JupyterLab's server has the same under `/element/api/v1`, for whoever is signed in there. An error
+is `{code, message, hint, field?}`. The whole document, for programs: [openapi.json](openapi.json),
+or `GET /api/v1/openapi.json`.
 """,
     "job_file": """\
 # job.yaml
 
 A job is a file. `element apply -f job.yaml` saves it, `--dry-run` shows what would change, and
-`element schema job` prints the JSON Schema, for editors that check as you type. An unknown key is an
-error that names the nearest known one. For `element apply`, a file may say `project: DIR` in place of
-`snapshot_id`. See [how to apply jobs from files](../how-to/jobs-from-files.md).
+`element schema job` prints the JSON Schema, for editors that check as you type. An unknown key is
+an error that names the nearest known one. For `element apply`, a file may say `project: DIR` in
+place of `snapshot_id`. See [how to apply jobs from files](../how-to/jobs-from-files.md).
 """,
 }
 
@@ -142,10 +142,11 @@ def rest() -> str:
 
 
 def _content(title: str, content: Schema, document: Schema) -> list[str]:
-    return [
-        f"\n{title}: {_type(media['schema'], document) if media.get('schema') else ''} ({kind})"
-        for kind, media in content.items()
-    ]
+    lines = []
+    for kind, media in content.items():
+        shown = _type(media["schema"], document) if "schema" in media else "bytes"
+        lines += ["", f"{title}: {shown} ({kind})"]
+    return lines
 
 
 def job_file() -> str:
