@@ -32,13 +32,15 @@ def lines(event: dict[str, Any]) -> Iterator[Line]:
             yield Line("info", f"Kernel {event['kernel']} runs {cells} cell{'s'[: cells != 1]}.")
         case "cell_started":
             first_line = _clean(event.get("first_line", ""))
-            yield Line("info", f"Cell {event['index']}: {first_line}".rstrip(": "))
+            yield Line("info", f"Cell {event['index'] + 1}: {first_line}".rstrip(": "))
         case "output":
             yield from _output(event)
         case "cell_finished":
             verb = "took" if event["ok"] else "failed after"
             level: Level = "info" if event["ok"] else "error"
-            yield Line(level, f"Cell {event['index']} {verb} {event['duration_seconds']:.1f} s.")
+            yield Line(
+                level, f"Cell {event['index'] + 1} {verb} {event['duration_seconds']:.1f} s."
+            )
         case "recorded":
             yield Line("info", f"Recorded {event['name']} = {_clean(str(event['value']))}"[:1000])
         case "note":

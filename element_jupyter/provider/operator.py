@@ -124,13 +124,13 @@ class NotebookOperator(BaseOperator):
         if run is None:
             raise AirflowException(event.get("error") or "The trigger told nothing of the run.")
         self.run_id = run["run_id"]
-        if run["state"] != "succeeded":
-            raise AirflowException(failure(outcome(run)))
         left = xcoms(run)
         returned: Document = left.pop("return_value")
         if self.do_xcom_push:
             for key, value in left.items():
                 context["ti"].xcom_push(key=key, value=value)
+        if run["state"] != "succeeded":
+            raise AirflowException(failure(outcome(run)))
         return returned
 
     def resume_execution(

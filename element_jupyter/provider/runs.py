@@ -121,7 +121,7 @@ def failure(run: Document) -> str:
     sentence = f"Run {run['run_id']} {was}{run['state']}"
     if cell := run.get("failing_cell"):
         first_line = f" ({cell['first_line']})" if cell.get("first_line") else ""
-        sentence += f" in cell {cell['index']}{first_line}: {cell['ename']}: {cell['evalue']}"
+        sentence += f" in cell {cell['index'] + 1}{first_line}: {cell['ename']}: {cell['evalue']}"
     elif run.get("reason"):
         sentence += f": {run['reason']}"
     return sentence

@@ -62,8 +62,8 @@ def test_a_flood_of_lines_is_cut_and_says_so():
             {"kind": "run_started", "cells_total": 1, "kernel": "python3"},
             "Kernel python3 runs 1 cell.",
         ),
-        ({"kind": "cell_started", "index": 0, "first_line": "x = 1"}, "Cell 0: x = 1"),
-        ({"kind": "cell_started", "index": 4, "first_line": ""}, "Cell 4"),
+        ({"kind": "cell_started", "index": 0, "first_line": "x = 1"}, "Cell 1: x = 1"),
+        ({"kind": "cell_started", "index": 4, "first_line": ""}, "Cell 5"),
         ({"kind": "recorded", "name": "accuracy", "value": 0.97}, "Recorded accuracy = 0.97"),
         (
             {"kind": "state_changed", "state": "queued", "queue_position": 3, "reason": "Busy."},

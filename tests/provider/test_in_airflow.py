@@ -1,0 +1,280 @@
+"""Jobs in a real Airflow: they become DAGs, their runs are tasks, and people act on them there."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import nbformat
+import pytest
+
+from element_jupyter.adapters.project import scan
+from element_jupyter.platform.client import connect
+from tests.platform_fixture import ROOT, wait_until
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
+
+RECORD = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom element_jupyter import record\n"
+WAITS = "import time\nprint('waiting', flush=True)\ntime.sleep(120)"
+
+
+class Jobs:
+    """The platform as somebody uses it who saves jobs and looks at them in Airflow."""
+
+    def __init__(self, platform, directory: Path, service: httpx.Client, airflow: httpx.Client):
+        self.platform = platform
+        self.directory = directory
+        self.service = service
+        self.airflow = airflow
+
+    def snapshot(self, **notebooks: str) -> str:
+        for name, source in notebooks.items():
+            cells = [nbformat.v4.new_code_cell(part) for part in source.split("\n\n")]
+            if cells[0].source.startswith("n ="):
+                cells[0].metadata["tags"] = ["parameters"]
+            nbformat.write(nbformat.v4.new_notebook(cells=cells), self.directory / f"{name}.ipynb")
+        with closing(connect(self.platform.data_dir).service) as service:
+            found = scan(self.directory)
+            service.upload(found.manifest, found.sources, lambda *_: None)
+        return found.manifest.snapshot_id
+
+    def save(self, name=None, *, seen=True, **job) -> str:
+        """Save a job, wait until Airflow has it as it is now, and return its DAG's id."""
+        name = name or f"job-{secrets.token_hex(4)}"
+        job = {"tasks": [{"notebook": "main.ipynb"}], **job}
+        document = {"apiVersion": "element/v1", "kind": "Job", "team": "me", "name": name}
+        answer = self.service.put(f"/jobs/me/{name}", json={**document, "owner": "me", **job})
+        assert answer.is_success, answer.text
+        version = answer.json()["stored"]["version"]
+        if seen:
+            wait_until(lambda: f"version {version}," in self.docs(f"me--{name}"), 30)
+        return f"me--{name}"
+
+    def docs(self, dag_id: str) -> str:
+        answer = self.airflow.get(f"/api/v2/dags/{dag_id}/details")
+        return answer.json()["doc_md"] if answer.is_success else ""
+
+    def trigger(self, dag_id: str, **parameters) -> DagRun:
+        body = {
+            "logical_date": datetime.now(UTC).isoformat(),
+            "conf": {"parameters": parameters} if parameters else {},
+        }
+        answer = self.airflow.post(f"/api/v2/dags/{dag_id}/dagRuns", json=body)
+        assert answer.is_success, answer.text
+        return DagRun(self, dag_id, answer.json()["dag_run_id"])
+
+    def dag_runs(self, dag_id: str) -> list[DagRun]:
+        found = self.airflow.get(f"/api/v2/dags/{dag_id}/dagRuns").json()["dag_runs"]
+        return [DagRun(self, dag_id, each["dag_run_id"]) for each in found]
+
+    def runs(self, dag_id: str) -> list[dict]:
+        """The runs of a job, oldest first."""
+        job = dag_id.replace("--", "/")
+        return self.service.get("/runs", params={"job": job}).json()["items"][::-1]
+
+
+class DagRun:
+    """One DAG run in Airflow."""
+
+    def __init__(self, jobs: Jobs, dag_id: str, run_id: str):
+        self.jobs, self.dag_id, self.run_id = jobs, dag_id, run_id
+        self.path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+
+    def task(self, name="main") -> dict:
+        return self.jobs.airflow.get(f"{self.path}/taskInstances/{name}").json()
+
+    def state(self) -> str:
+        return self.jobs.airflow.get(self.path).json()["state"]
+
+    def end(self, seconds=90) -> str:
+        wait_until(lambda: self.state() in {"success", "failed"}, seconds, lambda: str(self.task()))
+        return self.state()
+
+    def log(self, task="main", attempt=1) -> str:
+        answer = self.jobs.airflow.get(
+            f"{self.path}/taskInstances/{task}/logs/{attempt}",
+            headers={"Accept": "application/json"},
+        )
+        return "\n".join(
+            f"{line.get('event')} {line.get('error_detail') or ''}"
+            for line in answer.json().get("content", [])
+        )
+
+    def xcom(self, key: str, task="main"):
+        answer = self.jobs.airflow.get(f"{self.path}/taskInstances/{task}/xcomEntries/{key}")
+        value = answer.json()["value"]
+        try:
+            return json.loads(value)
+        except (TypeError, ValueError):
+            return value
+
+
+@pytest.fixture
+def jobs(platform, tmp_path):
+    with platform.service() as service, platform.airflow() as airflow:
+        yield Jobs(platform, tmp_path, service, airflow)
+
+
+def test_a_task_shows_its_cells_and_leaves_what_the_notebook_recorded(jobs):
+    snapshot = jobs.snapshot(main=f"n = 1\n\nprint('n is', n)\n\n{RECORD}record(double=2 * n)")
+    run = jobs.trigger(jobs.save(snapshot_id=snapshot), n=21)
+    assert run.end() == "success"
+
+    log = run.log()
+    for line in ("n is 21", "Recorded double = 42", "The run succeeded"):
+        assert line in log
+    (record,) = jobs.runs(run.dag_id)
+    assert record["parameters"] == {"n": 21}
+    assert run.xcom("return_value") == {
+        "run_id": record["run_id"],
+        "state": "succeeded",
+        "output_path": record["output_path"],
+        "recorded": {"double": 42},
+    }
+    assert run.xcom("recorded") == {"double": 42}
+    assert Path(run.xcom("output_path")).is_file()
+
+
+def test_the_executed_notebook_opens_from_airflow_for_who_is_signed_in(jobs):
+    snapshot = jobs.snapshot(main="print('<script>alert(1)</script>')\n\n6 * 7")
+    run = jobs.trigger(jobs.save(snapshot_id=snapshot))
+    assert run.end() == "success"
+
+    answer = jobs.airflow.get(f"{run.path}/taskInstances/main/links").json()
+    url = answer["extra_links"]["Executed notebook"]
+    page = jobs.airflow.get(url)
+    assert page.status_code == 200
+    assert "42" in page.text
+    assert "<script>alert" not in page.text
+    assert page.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert httpx.get(url, trust_env=False).status_code == 401
+
+    job = jobs.airflow.get(re.search(r"\((http\S+/element/jobs/\S+)\)", jobs.docs(run.dag_id))[1])
+    assert job.status_code == 200
+    assert snapshot in job.text
+
+
+def test_a_failing_cell_fails_the_task_with_its_error_and_is_retried_by_airflows_rules(jobs):
+    task = {"notebook": "main.ipynb", "retries": 1, "retry_delay_seconds": 0}
+    snapshot = jobs.snapshot(main="x = 1\n\n1 / 0")
+    run = jobs.trigger(jobs.save(snapshot_id=snapshot, tasks=[task]))
+    assert run.end() == "failed"
+
+    assert "failed in cell 2 (1 / 0): ZeroDivisionError: division by zero" in run.log()
+    assert "ZeroDivisionError" in run.log(attempt=2)
+    records = jobs.runs(run.dag_id)
+    assert [(each["attempt"], each["state"]) for each in records] == [(1, "failed"), (2, "failed")]
+
+
+def test_marking_a_task_failed_stops_its_run(jobs):
+    run = jobs.trigger(jobs.save(snapshot_id=jobs.snapshot(main=WAITS)))
+    wait_until(lambda: "waiting" in run.log(), 60)
+
+    answer = jobs.airflow.patch(f"{run.path}/taskInstances/main", json={"new_state": "failed"})
+    assert answer.is_success
+    wait_until(lambda: jobs.runs(run.dag_id)[0]["state"] == "stopped", 40)
+    assert run.end() == "failed"
+
+
+def test_clearing_a_task_stops_its_run_and_starts_another(jobs):
+    run = jobs.trigger(jobs.save(snapshot_id=jobs.snapshot(main=WAITS)))
+    wait_until(lambda: "waiting" in run.log(), 60)
+
+    answer = jobs.airflow.post(
+        f"/api/v2/dags/{run.dag_id}/clearTaskInstances",
+        json={"dry_run": False, "dag_run_id": run.run_id, "only_failed": False},
+    )
+    assert answer.is_success
+    wait_until(lambda: len(jobs.runs(run.dag_id)) == 2, 60)
+    wait_until(lambda: jobs.runs(run.dag_id)[0]["state"] == "stopped", 40)
+    wait_until(lambda: "waiting" in run.log(attempt=2), 60)
+    assert jobs.runs(run.dag_id)[1]["state"] in {"starting", "running"}
+    jobs.airflow.patch(run.path, json={"state": "failed"})
+    wait_until(lambda: jobs.runs(run.dag_id)[1]["state"] == "stopped", 40)
+
+
+def test_a_run_in_progress_keeps_its_version_and_hands_values_on(jobs):
+    snapshot = jobs.snapshot(
+        first=f"{RECORD}record(n=7)\n\nimport time\ntime.sleep(3)",
+        second="n = 0\n\nprint('got', n)",
+        other="raise RuntimeError('the new version')",
+    )
+    tasks = [
+        {"name": "first", "notebook": "first.ipynb"},
+        {
+            "name": "second",
+            "notebook": "second.ipynb",
+            "needs": ["first"],
+            "inputs": {"n": "first:n"},
+        },
+    ]
+    dag_id = jobs.save(snapshot_id=snapshot, tasks=tasks)
+    run = jobs.trigger(dag_id)
+    wait_until(lambda: run.task("first")["state"] == "deferred", 60)
+    changed = [tasks[0], {**tasks[1], "notebook": "other.ipynb", "inputs": {}}]
+    jobs.save(dag_id.partition("--")[2], snapshot_id=snapshot, tasks=changed)
+
+    assert run.end() == "success"
+    assert "got 7" in run.log("second")
+    assert {each["job_version"] for each in jobs.runs(dag_id)} == {1}
+    assert jobs.trigger(dag_id).end() == "failed"
+    assert jobs.runs(dag_id)[-1]["job_version"] == 2
+
+
+def test_a_job_runs_at_its_instant_and_its_fire_is_kept(jobs):
+    at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
+    schedule = {"kind": "once", "at": at.isoformat()}
+    dag_id = jobs.save(snapshot_id=jobs.snapshot(main="1"), schedule=schedule)
+    wait_until(lambda: jobs.dag_runs(dag_id), 30)
+    (run,) = jobs.dag_runs(dag_id)
+    assert run.end() == "success"
+
+    (record,) = jobs.runs(dag_id)
+    assert record["trigger"] == "schedule"
+    assert datetime.fromisoformat(record["logical_date"]) == at
+    fires = jobs.service.get(f"/jobs/{record['job']}/fires").json()["items"]
+    assert [(fire["state"], fire["run_ids"]) for fire in fires] == [("ran", [record["run_id"]])]
+
+
+def test_a_job_may_follow_another(jobs):
+    snapshot = jobs.snapshot(main="1")
+    first = jobs.save(snapshot_id=snapshot)
+    schedule = {"kind": "asset", "jobs": [first.replace("--", "/")]}
+    second = jobs.save(snapshot_id=snapshot, schedule=schedule)
+    assets = f"/api/v2/assets?uri_pattern={first.replace('--', '/')}"
+    wait_until(lambda: jobs.airflow.get(assets).json()["assets"][0]["producing_tasks"], 30)
+
+    assert jobs.trigger(first).end() == "success"
+    wait_until(lambda: jobs.dag_runs(second), 30)
+    assert jobs.dag_runs(second)[0].end() == "success"
+    assert jobs.runs(second)[0]["trigger"] == "asset"
+
+
+def test_a_malformed_job_file_says_so_in_airflow_and_harms_no_other(jobs):
+    snapshot = jobs.snapshot(main="1")
+    healthy, broken = jobs.save(snapshot_id=snapshot), jobs.save(snapshot_id=snapshot)
+    file = jobs.platform.data_dir / "jobs" / "me" / broken.partition("--")[2] / "job.yaml"
+    file.write_text(file.read_text().replace("tasks:", "taskz:"))
+
+    def errors():
+        found = jobs.airflow.get("/api/v2/importErrors").json()["import_errors"]
+        return [error["stack_trace"] for error in found if broken in error["filename"]]
+
+    wait_until(errors, 30)
+    assert f"Job {broken.replace('--', '/')}" in errors()[0]
+    assert "taskz" in errors()[0]
+    assert jobs.trigger(healthy).end() == "success"
+
+    jobs.save(broken.partition("--")[2], snapshot_id=snapshot, title="Mended")
+    wait_until(lambda: not errors(), 30)
+
+
+def test_a_deleted_job_is_gone_from_airflow(jobs):
+    dag_id = jobs.save(snapshot_id=jobs.snapshot(main="1"))
+    assert jobs.service.delete(f"/jobs/{dag_id.replace('--', '/')}").is_success
+    wait_until(lambda: jobs.airflow.get(f"/api/v2/dags/{dag_id}").json()["is_stale"], 30)
