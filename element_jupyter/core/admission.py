@@ -81,11 +81,6 @@ def inputs(
     return found
 
 
-def time_limit(wanted: int | None, default: int, longest: int) -> int:
-    """Return the seconds that a run may take: what was wanted, never more than the longest."""
-    return min(wanted or default, longest)
-
-
 # ------------------------------------------------------------------------------------ the queue
 
 

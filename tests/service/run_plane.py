@@ -84,7 +84,7 @@ async def plane(
     environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
     provisioner = LocalRuns(
         lambda snapshot_id, directory: restore(blobs, snapshot_id, directory),
-        dict(os.environ),
+        environment,
         fork,
     )
     sockets = bind_sockets(port, "127.0.0.1")
