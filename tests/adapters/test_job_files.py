@@ -237,6 +237,7 @@ async def test_jobs_come_and_go_with_their_directories(tmp_path):
         text = JobYaml().write(a_job("nightly", team="ops"))
         (directory / "job.yaml").write_text(text)
         (change,) = await jobs.changes(1, wait_seconds=5)
+        assert change.stored is not None
         assert (change.team, change.stored.version) == ("ops", 1)
         (directory / "job.yaml").unlink()
         (change,) = await jobs.changes(2, wait_seconds=5)

@@ -212,10 +212,11 @@ class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[mi
 
 def _represent_text(dumper: Any, text: str) -> Any:
     style = None
-    if "\n" in text and all(
-        line == line.rstrip() and line.isprintable() for line in text.split("\n")
-    ):
-        style = "|"
+    first, *others = text.removesuffix("\n").split("\n")
+    # what begins or ends with blanks needs indicators, with which the emitter ends the document
+    if "\n" in text and first[:1].strip() and (not others or others[-1]):
+        if all(line == line.rstrip() and line.isprintable() for line in (first, *others)):
+            style = "|"
     elif text in _WORDS or _INTEGER.fullmatch(text) or _NUMBER.fullmatch(text):
         style = "'"
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)

@@ -371,7 +371,7 @@ class FileJobs:
             saved_by=BY_HAND,
             scheduled_since=scheduled_since(before, file.job, now),
         )
-        stamped = self._form.stamp(content.decode("utf-8-sig"), _metadata(stored)).encode()
+        stamped = self._stamped(content, stored)
         self._write_version(stored, stamped)
         written = disk.write(path, stamped, expected=signature)
         if written is None:
@@ -379,6 +379,14 @@ class FileJobs:
         self._keep(file.job.team, file.job.name, _Entry(stored, None, written))
         log.info("job %s: version %d, %s", file.job.id, stored.version, BY_HAND)
         return True
+
+    def _stamped(self, content: bytes, stored: StoredJob) -> bytes:
+        """Return a person's file with our metadata, and all else as it was where that works."""
+        stamped = self._form.stamp(content.decode("utf-8-sig"), _metadata(stored)).encode()
+        with suppress(FileInvalid):
+            if _stored(self._form.read(stamped)) == stored:
+                return stamped
+        return self._form.write(stored.job, _metadata(stored)).encode()
 
     def _last_good(self, team: str, name: str) -> StoredJob | None:
         numbers = sorted(self._numbers(team, name), reverse=True)
