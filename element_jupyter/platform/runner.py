@@ -18,10 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# imported for the fork server: what a run needs on its first cells
-import ipykernel
-import papermill.execute
-import papermill.translators
 from pydantic import ValidationError
 
 from element_jupyter.adapters.blobs import FsspecBlobs, restore
@@ -30,6 +26,7 @@ from element_jupyter.core.notebooks import (
     as_json,
     kernel_environment,
     kernel_of,
+    names_are_checked,
     parameters_of,
     parse_parameter,
     resolve_parameters,
@@ -52,7 +49,6 @@ EXIT_CODES: Mapping[RunState, int] = {
     RunState.FAILED: 1,
     RunState.STOPPED: 128 + signal.SIGTERM,
 }
-_preloaded = (ipykernel, papermill.execute, papermill.translators)
 
 
 class _Control:
@@ -188,7 +184,15 @@ def make_work(
     parameters = resolve_parameters(
         document, spec.parameters, allow_extra=spec.allow_extra_parameters
     )
-    kernel = spec.kernel or kernel_of(document) or DEFAULT_KERNEL
+    kernel = spec.kernel or kernel_of(document)
+    if kernel is None:
+        if not names_are_checked(document):
+            raise Invalid(
+                "The notebook does not say which kernel it is for.",
+                "Open it in JupyterLab and choose one, or name one for the run.",
+                field="kernel",
+            )
+        kernel = DEFAULT_KERNEL
     language = find_kernel(kernel).language.lower() if spec.kernel else ""
     return Work(
         run_id=spec.run_id,

@@ -21,7 +21,7 @@ from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
 
 from element_jupyter.core.errors import ElementError
-from element_jupyter.runner.events import LiveOutputs
+from element_jupyter.runner.events import LiveOutputs, size_of
 from element_jupyter.runner.kernel import Kernel, KernelDied, Message
 from element_jupyter.runner.streams import Text
 
@@ -30,12 +30,16 @@ SILENCE_SECONDS: Final = 4.0
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]")
 
+LARGEST_NOTEBOOK_BYTES: Final = 500_000_000
+"""Outputs beyond are not kept: they would neither fit into memory nor ever be opened."""
+
 RECORD_TYPES: Final = (
     "application/vnd.element.record+json",
     "application/scrapbook.scrap.json+json",
 )
 
 Recorder = Callable[[str, Any], None]
+Teller = Callable[[str], None]
 
 
 class CellFailed(ElementError):
@@ -59,13 +63,21 @@ class Cells(NotebookClient):
     """The cells of a notebook, executed one after the other by a kernel that is ready."""
 
     def __init__(
-        self, notebook: NotebookNode, kernel: Kernel, live: LiveOutputs, on_record: Recorder
+        self,
+        notebook: NotebookNode,
+        kernel: Kernel,
+        live: LiveOutputs,
+        on_record: Recorder,
+        on_note: Teller,
     ) -> None:
         super().__init__(notebook)
         self.kc = kernel.client
         self._kernel = kernel
         self._live = live
         self._on_record = on_record
+        self._on_note = on_note
+        self._kept_bytes = 0
+        self._full = False
         self._places: dict[str, tuple[NotebookNode, int]] = {}
         self._texts: dict[int, tuple[NotebookNode, Text]] = {}
         self._current = ""
@@ -160,13 +172,14 @@ class Cells(NotebookClient):
 
     def _add_stream(self, cell: NotebookNode, index: int, content: dict[str, Any]) -> None:
         name, text = content["name"], content["text"]
-        if not text:
+        if not text or not self._has_room():
             return
         self._clear_if_asked(cell.outputs, index)
         last = cell.outputs[-1] if cell.outputs else None
         if last is None or last.output_type != "stream" or last.name != name:
             last = NotebookNode(output_type="stream", name=name, text="")
             cell.outputs.append(last)
+            self._kept_bytes += size_of(last)
         if id(last) not in self._texts:
             grown = Text()
             grown.append(last.text)
@@ -177,14 +190,28 @@ class Cells(NotebookClient):
     def settle(self) -> None:
         """Put what the streams have gathered into their outputs."""
         for output, text in self._texts.values():
+            self._kept_bytes -= size_of(output)
             output.text = str(text)
+            self._kept_bytes += size_of(output)
         self._texts.clear()
+
+    def _has_room(self) -> bool:
+        if self._kept_bytes >= LARGEST_NOTEBOOK_BYTES and not self._full:
+            self._full = True
+            self._on_note("The outputs are larger than 500 MB; what comes now is not kept.")
+        return not self._full
 
     def _clear_if_asked(self, outputs: list[NotebookNode], index: int) -> None:
         if self.clear_before_next_output:
+            self._forget(outputs)
             outputs[:] = []
             self.clear_display_id_mapping(index)
             self.clear_before_next_output = False
+
+    def _forget(self, outputs: list[NotebookNode]) -> None:
+        for output in outputs:
+            self._kept_bytes -= size_of(output)
+            self._texts.pop(id(output), None)
 
     def process_message(
         self, msg: Message, cell: NotebookNode, cell_index: int
@@ -202,9 +229,14 @@ class Cells(NotebookClient):
         self, outs: list[NotebookNode], msg: Message, display_id: str | None, cell_index: int
     ) -> NotebookNode | None:
         """Append an output, and tell it; what was recorded is told as such."""
+        if not self._has_room():
+            return None
+        if not self.output_hook_stack[msg["parent_header"].get("msg_id")]:
+            self._clear_if_asked(outs, cell_index)
         added = super().output(outs, msg, display_id, cell_index)
         if added is None:
             return None
+        self._kept_bytes += size_of(added)
         told = dict(added)
         if display_id:
             told["transient"] = {"display_id": display_id}
@@ -230,7 +262,7 @@ class Cells(NotebookClient):
             cell_id = self.nb.cells[cell_index].get("id", "")
             self._live.output(cell_index, cell_id, {"output_type": "clear_output", "wait": wait})
             if not wait:
-                self._texts.clear()
+                self._forget(outs)
         super().clear_output(outs, msg, cell_index)
 
 

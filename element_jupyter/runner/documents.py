@@ -15,6 +15,10 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from papermill.exceptions import PapermillException
+from papermill.execute import remove_error_markers
+from papermill.translators import translate_parameters
+from papermill.version import version
 
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.notebooks import (
@@ -54,10 +58,8 @@ def prepare(
     Raises:
         Invalid: papermill cannot write parameters in the notebook's language.
     """
-    from papermill.execute import remove_error_markers
-
     made = _newest(document)
-    made.metadata.setdefault("papermill", NotebookNode(version=_papermill_version()))
+    made.metadata.setdefault("papermill", NotebookNode(version=version))
     for cell in made.cells:
         cell.metadata.setdefault("tags", [])
         cell.metadata.setdefault("papermill", NotebookNode())
@@ -111,9 +113,6 @@ def _newest(document: Mapping[str, Any]) -> NotebookNode:
 def _assignments(parameters: Mapping[str, Any], kernel: str, language: str) -> str:
     if language in {"python", "ipython"}:
         return python_source(parameters)
-    from papermill.exceptions import PapermillException
-    from papermill.translators import translate_parameters
-
     try:
         return str(translate_parameters(kernel, language, as_json(parameters), "Parameters"))
     except (PapermillException, NotImplementedError) as error:
@@ -122,12 +121,6 @@ def _assignments(parameters: Mapping[str, Any], kernel: str, language: str) -> s
             "Leave them out, or pass plain numbers and texts.",
             field="parameters",
         ) from error
-
-
-def _papermill_version() -> str:
-    from papermill.version import version
-
-    return str(version)
 
 
 def snapshot(value: Any) -> Any:

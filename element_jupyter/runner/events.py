@@ -129,7 +129,7 @@ class LiveOutputs:
     def output(self, index: int, cell_id: str, output: dict[str, Any]) -> None:
         """Tell any other output, or a change of one."""
         self.flush()
-        size = _size(output)
+        size = size_of(output)
         self._all_bytes += size
         self._cell = (index, cell_id)
         self._tell(output, size)
@@ -150,7 +150,7 @@ class LiveOutputs:
         whole = size <= LARGEST_LIVE_BYTES and self._live_bytes + size <= allowed
         if not whole:
             output = _head(output)
-            size = _size(output)
+            size = size_of(output)
             if self._live_bytes + size > allowed + ALLOWED_LIVE_BYTES / 2:
                 return
         self._live_bytes += size
@@ -159,14 +159,14 @@ class LiveOutputs:
         self._log.tell(told)
 
 
-def _size(output: dict[str, Any]) -> int:
+def size_of(output: dict[str, Any]) -> int:
     """Return about how many bytes an output takes as JSON, without making it."""
     total = 0
     for value in output.values():
         if isinstance(value, str):
             total += len(value)
         elif isinstance(value, dict):
-            total += _size(value)
+            total += size_of(value)
         elif value is not None:
             total += len(json.dumps(value, default=str))
     return total + 20 * len(output)

@@ -163,7 +163,7 @@ class Session:
         await kernel.start()
         self._kernel = kernel
         preparing = asyncio.ensure_future(asyncio.to_thread(before_cells))
-        cells = Cells(self._notebook, kernel, LiveOutputs(self._log), self._record)
+        cells = Cells(self._notebook, kernel, LiveOutputs(self._log), self._record, self._log.note)
         self._cells = cells
         self._log.tell(
             RunStarted(
@@ -222,7 +222,7 @@ class Session:
             hint = f" {error.hint}" if error.hint else ""
             return RunState.FAILED, f"{error.message}{hint}"
         cells.listen()
-        self._notebook.metadata["language_info"] = info["language_info"]
+        self._notebook.metadata["language_info"] = info.get("language_info", {"name": "unknown"})
         await preparing
         for index, cell in enumerate(self._notebook.cells):
             if self._stop is not None:
