@@ -9,13 +9,21 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from element_jupyter.core.schedules import Schedule
 from element_jupyter.core.values import Digest, Name, ParameterName, UtcTime, Value
 
+
+def _stay_inside(path: str) -> str:
+    if any(segment in {"", ".", ".."} for segment in path.split("/")):
+        raise ValueError("the notebook's path must stay inside the project, without '.' or '..'")
+    return path
+
+
 NotebookPath = Annotated[
     str,
+    AfterValidator(_stay_inside),
     StringConstraints(
         pattern=r"^[^/\\\x00-\x1f][^\\\x00-\x1f]*\.ipynb$", min_length=7, max_length=1024
     ),
@@ -63,12 +71,6 @@ class JobTask(Value):
     time_limit_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] | None = None
     cell_time_limit_seconds: Annotated[int, Field(ge=1, le=30 * 86_400)] | None = None
     pool: Name | None = None
-
-    @model_validator(mode="after")
-    def _path_stays_inside(self) -> JobTask:
-        if any(segment in {"", ".", ".."} for segment in self.notebook.split("/")):
-            raise ValueError("the notebook's path must stay inside the project, without '.' or '..'")
-        return self
 
 
 class Job(Value):
@@ -133,7 +135,7 @@ class StoredJob(Value):
     saved_at: UtcTime
     saved_by: str
     scheduled_since: UtcTime
-    """Fires before this instant are not this schedule's: when it was created, changed or resumed."""
+    """When the schedule was created, changed or resumed: earlier fires are not its own."""
 
 
 class JobError(Value):
