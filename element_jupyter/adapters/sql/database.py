@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -36,15 +36,34 @@ def connect(url: str) -> AsyncEngine:
 
 
 @asynccontextmanager
+async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a connection whose statements each stand alone, which saves beginning and committing.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with _translated():
+        async with alone.connect() as connection:
+            yield connection
+
+
+@asynccontextmanager
 async def transaction(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """Open a transaction, committed at the end unless an error passes.
 
     Raises:
         Unavailable: the database does not answer; what was done in it is undone.
     """
-    try:
+    with _translated():
         async with engine.begin() as connection:
             yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
     except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
         raise _unavailable() from error
     except DBAPIError as error:

@@ -10,7 +10,7 @@ from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from element_jupyter.adapters.sql.database import transaction
+from element_jupyter.adapters.sql.database import reading, transaction
 from element_jupyter.adapters.sql.schema import fires, uptimes
 from element_jupyter.core.runs import FireRecord, FireState
 
@@ -44,7 +44,7 @@ class SqlFireStore:
 
     async def due(self) -> list[FireRecord]:
         """List the fires of which it is not known yet what becomes of them."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select(fires).where(fires.c.state == FireState.DUE).order_by(fires.c.at)
             )
@@ -52,7 +52,7 @@ class SqlFireStore:
 
     async def last(self) -> dict[str, datetime]:
         """Return the newest recorded instant of every job that has one."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select(fires.c.job, func.max(fires.c.at).label("at")).group_by(fires.c.job)
             )
@@ -63,7 +63,7 @@ class SqlFireStore:
         wanted = select(fires).where(fires.c.job == job)
         if before is not None:
             wanted = wanted.where(fires.c.at < before)
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(wanted.order_by(fires.c.at.desc()).limit(limit))
             return [_record(row) for row in rows]
 

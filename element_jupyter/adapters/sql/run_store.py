@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.types import Text
 
-from element_jupyter.adapters.sql.database import transaction
+from element_jupyter.adapters.sql.database import reading, transaction
 from element_jupyter.adapters.sql.fire_store import fire_ran, fire_refused, fire_state
 from element_jupyter.adapters.sql.run_rows import (
     document_values,
@@ -76,10 +76,11 @@ class SqlRunStore:
         """
         run = record.run
         async with transaction(self._engine) as connection:
-            for one_at_a_time in (run.job, key):
-                if one_at_a_time is not None:
-                    lock = func.hashtextextended(one_at_a_time, 0)
-                    await connection.execute(select(func.pg_advisory_xact_lock(lock)))
+            # in this order everywhere, so that two requests never wait for one another
+            given = (("job", run.job), ("key", key))
+            if names := [f"{kind} {name}" for kind, name in given if name is not None]:
+                hashes = [func.hashtextextended(name, 0) for name in names]
+                await connection.execute(select(*map(func.pg_advisory_xact_lock, hashes)))
             if found := await self._same(connection, run, key):
                 return Created(found)
             if run.job is not None and record.due_at is not None:
@@ -260,7 +261,7 @@ class SqlRunStore:
 
     async def next_deadline(self) -> datetime | None:
         """Return when the next lease ends."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             found: datetime | None = await connection.scalar(
                 select(func.min(runs.c.lease_until)).where(executing)
             )
@@ -289,7 +290,7 @@ class SqlRunStore:
             wanted.append(runs.c.team.in_(teams))
         if after is not None:
             wanted.append(tuple_(runs.c.created_at, runs.c.run_id) < tuple_(*after))
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select_records()
                 .where(*wanted)
@@ -300,7 +301,7 @@ class SqlRunStore:
 
     async def queue(self) -> Queue:
         """Read the whole queue."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             active, taken = await self._executing(connection)
             rows = await connection.execute(
                 select(runs.c.run_id, runs.c.job, group.label("group"), runs.c.max_active)
@@ -313,7 +314,7 @@ class SqlRunStore:
         self, job: str, dag_run_id: str, tasks: Sequence[str]
     ) -> dict[str, dict[str, JsonValue] | None]:
         """Return what each task's last success in a DAG run recorded; None where there is none."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select(runs.c.task, run_documents.c.recorded)
                 .join_from(runs, run_documents)
@@ -338,7 +339,7 @@ class SqlRunStore:
             .lateral("last")
         )
         found: dict[str, list[RunState]] = {job: [] for job in jobs}
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select(wanted.c.job, last.c.state)
                 .select_from(wanted.join(last, true()))
@@ -350,7 +351,7 @@ class SqlRunStore:
 
     async def counts(self) -> dict[RunState, int]:
         """Return how many runs are in each state."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select(runs.c.state, func.count()).group_by(runs.c.state)
             )
@@ -358,7 +359,7 @@ class SqlRunStore:
 
     async def token(self, run_id: str) -> tuple[str | None, datetime | None]:
         """Return the digest of a run's token and when the run ended; None twice without a run."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             row = (
                 await connection.execute(
                     select(runs.c.token_sha256, runs.c.finished_at).where(runs.c.run_id == run_id)
@@ -368,11 +369,11 @@ class SqlRunStore:
 
     async def snapshots(self) -> set[str]:
         """Name the snapshots that live runs need."""
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             return set(await connection.scalars(select(runs.c.snapshot_id).distinct().where(live)))
 
     async def _records(self, wanted: ColumnElement[bool]) -> list[RunRecord]:
-        async with transaction(self._engine) as connection:
+        async with reading(self._engine) as connection:
             rows = await connection.execute(
                 select_records().where(wanted).order_by(runs.c.created_at, runs.c.run_id)
             )
