@@ -41,10 +41,6 @@ class DeferringLocalExecutor(LocalExecutor):
         del self._given[key]
         super().change_state(key, state, info, remove_running)
 
-    def get_task_log(self, ti: Any, try_number: int) -> tuple[list[str], list[str]]:
-        """Say that there is no log but the files of this machine, which no server has to serve."""
-        return ["Log files of this machine"], []
-
     def _process_workloads(self, workload_list: Any) -> None:
         self._given.update(workload.key for workload in workload_list)
         super()._process_workloads(workload_list)  # type: ignore[no-untyped-call]

@@ -99,6 +99,7 @@ def _own_sections(data: Data, setup: AirflowSetup) -> Sections:
         },
         "api_auth": {"jwt_secret": data.secret("airflow-jwt-secret")},
         "logging": {
+            "logging_config_class": "element_jupyter.platform.airflow_logging.LOGGING_CONFIG",
             "base_log_folder": data.airflow / "logs",
             "dag_processor_child_process_log_directory": data.airflow / "logs" / "dag_processor",
             "colored_console_log": False,

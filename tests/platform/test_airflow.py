@@ -115,6 +115,17 @@ def test_tasks_that_resume_as_soon_as_they_deferred_succeed(platform):
     assert run_dag(platform, "hasty", HASTY) == "success"
 
 
+def test_the_log_of_a_deferred_task_is_read_from_its_files_alone(platform):
+    write_dag(platform, "patient", WAITING.replace("waiting", "patient").replace("=2", "=600"))
+    with platform.airflow() as airflow:
+        task = f"/api/v2/dags/patient/dagRuns/{start_run(airflow, 'patient')}/taskInstances/wait"
+        wait_until(lambda: airflow.get(task).json().get("state") == "deferred", 60)
+        log = airflow.get(f"{task}/logs/1")
+        assert airflow.patch(task, json={"new_state": "failed"}).is_success
+    assert "Pausing task as DEFERRED" in log.text
+    assert "served logs" not in log.text
+
+
 def test_all_of_airflow_calls_itself_healthy_and_no_dag_is_broken(platform):
     with platform.airflow() as airflow:
         health = airflow.get("/api/v2/monitor/health").json()
