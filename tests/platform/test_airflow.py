@@ -17,7 +17,6 @@ from tests.platform_fixture import (
     RunningPlatform,
     free_ports,
     running_platform,
-    start_platform,
     wait_until,
 )
 
@@ -205,14 +204,13 @@ def test_a_part_that_is_killed_takes_its_children_along_and_comes_back(platform,
 def test_the_whole_platform_survives_a_kill_and_stops_without_a_trace(tmp_path):
     data = tmp_path / "data dir"
     ports = free_ports()
-    killed = start_platform(data, **ports)
-    killed.wait_until_ready()
-    write_dag(killed, "waiting", WAITING)
-    with killed.airflow() as airflow:
-        run = start_run(airflow, "waiting")
-    killed.up.kill()
-    killed.up.wait()
-    wait_until(lambda: killed.processes() == {}, 15, lambda: str(killed.processes()))
+    with running_platform(data, **ports) as killed:
+        write_dag(killed, "waiting", WAITING)
+        with killed.airflow() as airflow:
+            run = start_run(airflow, "waiting")
+        killed.up.kill()
+        killed.up.wait()
+        wait_until(lambda: killed.processes() == {}, 15, lambda: str(killed.processes()))
 
     with running_platform(data, **ports) as following:
         with following.airflow() as airflow:

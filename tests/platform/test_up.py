@@ -131,12 +131,11 @@ def test_no_secret_is_in_an_argument_or_a_log(small):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_stops_everything(data, number):
-    platform = start_platform(data, **SMALL, **free_ports())
-    platform.wait_until_ready()
-    assert len(platform.processes()) >= 3
-    platform.up.send_signal(number)
-    assert platform.up.wait(15) == 0
-    assert platform.processes() == {}
+    with running_platform(data, **SMALL, **free_ports()) as platform:
+        assert len(platform.processes()) >= 3
+        platform.up.send_signal(number)
+        assert platform.up.wait(15) == 0
+        assert platform.processes() == {}
     assert not (data / "state.json").exists()
 
 
@@ -149,12 +148,11 @@ def test_a_signal_while_it_starts_stops_everything(data):
 
 
 def test_after_a_kill_nothing_is_left_and_the_next_up_takes_over_at_the_same_url(data):
-    killed = start_platform(data, **SMALL)
-    killed.wait_until_ready()
-    url = killed.service_url
-    killed.up.kill()
-    killed.up.wait()
-    wait_until(lambda: killed.processes() == {}, 15, lambda: str(killed.processes()))
+    with running_platform(data, **SMALL) as killed:
+        url = killed.service_url
+        killed.up.kill()
+        killed.up.wait()
+        wait_until(lambda: killed.processes() == {}, 15, lambda: str(killed.processes()))
     with running_platform(data, **SMALL) as following:
         assert following.service_url == url
         assert following.state["pid"] == following.up.pid
