@@ -95,7 +95,7 @@ class Component:
     """Asked every few seconds; it hangs when this is False for `patience_seconds`."""
     needs: tuple[str, ...] = ()
     once: bool = False
-    ready_seconds: float = 120.0
+    ready_seconds: float = 240.0
     patience_seconds: float = 45.0
     stop_signal: signal.Signals = signal.SIGTERM
     stop_seconds: float = 5.0
