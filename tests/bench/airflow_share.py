@@ -1,0 +1,134 @@
+"""Airflow's own share of a task: of a trivial one all of it, of a notebook what its run did not take."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nbformat
+
+from element_jupyter.adapters.project import scan
+from element_jupyter.platform.client import connect
+from tests.platform_fixture import RunningPlatform, free_ports, running_platform
+
+ROUNDS = 15
+WARM_UP = 3
+TRIVIAL = """\
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def bench_trivial():
+    @task
+    def answer():
+        return 42
+    answer()
+
+bench_trivial()
+"""
+
+
+def measure() -> list[dict[str, Any]]:
+    """Trigger each DAG one run at a time over REST; medians in seconds."""
+    with tempfile.TemporaryDirectory(prefix="element-bench-") as temporary:
+        directory = Path(temporary)
+        with running_platform(directory / "data", **free_ports()) as platform:
+            (platform.data_dir / "dags" / "bench_trivial.py").write_text(TRIVIAL)
+            with platform.service() as service, platform.airflow() as airflow:
+                save_job(platform, service, directory / "project", "bench", "time.sleep(2)")
+
+                def of_run(end: datetime, begin: datetime) -> float:
+                    (run, *_) = service.get("/runs", params={"job": "me/bench"}).json()["items"]
+                    took = _at(run["finished_at"]) - _at(run["created_at"])
+                    return (end - begin - took).total_seconds()
+
+                return [
+                    _row(
+                        "airflow_trivial_task",
+                        _shares(airflow, "bench_trivial", "answer", _whole),
+                        0.6,
+                    ),
+                    _row(
+                        "airflow_notebook_task", _shares(airflow, "me--bench", "main", of_run), 1.0
+                    ),
+                ]
+
+
+def save_job(
+    platform: RunningPlatform, service: httpx.Client, project: Path, name: str, source: str
+) -> dict[str, Any]:
+    """Save a job of one notebook with one cell, and return what was sent."""
+    project.mkdir()
+    cell = nbformat.v4.new_code_cell(f"import time\n{source}")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), project / "main.ipynb")
+    found = scan(project, cache=project.with_suffix(".cache"))
+    client = connect(platform.data_dir).service
+    client.upload(found.manifest, found.sources, lambda *_: None)
+    client.close()
+    job: dict[str, Any] = {
+        "apiVersion": "element/v1",
+        "kind": "Job",
+        "team": "me",
+        "name": name,
+        "owner": "me",
+        "snapshot_id": found.manifest.snapshot_id,
+        "tasks": [{"notebook": "main.ipynb"}],
+    }
+    service.put(f"/jobs/me/{name}", json=job).raise_for_status()
+    return job
+
+
+def wait_for_dag(airflow: httpx.Client, dag_id: str, seconds: float = 60) -> None:
+    """Wait until a DAG can be triggered."""
+    deadline = time.monotonic() + seconds
+    while not airflow.get(f"/api/v2/dags/{dag_id}").is_success:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Airflow does not know {dag_id} after {seconds} s")
+        time.sleep(0.02)
+
+
+def _whole(end: datetime, begin: datetime) -> float:
+    return (end - begin).total_seconds()
+
+
+def _shares(
+    airflow: httpx.Client, dag_id: str, task_id: str, share: Callable[[datetime, datetime], float]
+) -> list[float]:
+    wait_for_dag(airflow, dag_id)
+    found = []
+    for _ in range(WARM_UP + ROUNDS):
+        begin = datetime.now(UTC)
+        answer = airflow.post(
+            f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": begin.isoformat()}
+        )
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{answer.json()['dag_run_id']}"
+        while (state := airflow.get(path).json()["state"]) not in {"success", "failed"}:
+            time.sleep(0.05)
+        if state == "failed":
+            raise RuntimeError(f"{dag_id} failed")
+        task = airflow.get(f"{path}/taskInstances/{task_id}").json()
+        found.append(share(_at(task["end_date"]), begin))
+    return found[WARM_UP:]
+
+
+def _row(name: str, shares: list[float], bar: float) -> dict[str, Any]:
+    median = statistics.median(shares)
+    return {
+        "name": name,
+        "ours": median,
+        "peer": None,
+        "unit": "s",
+        "ratio": None,
+        "bar": f"≤ {bar} s",
+        "holds": median <= bar,
+        "rounds": shares,
+    }
+
+
+def _at(text: str) -> datetime:
+    return datetime.fromisoformat(text)
