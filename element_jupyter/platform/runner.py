@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -264,7 +264,8 @@ def run_in_place(
         stop_grace_seconds=request.stop_grace_seconds,
     )
     environment = kernel_environment({**os.environ})
-    work = make_work(spec, environment, output_path=output, adopting=adopt_orphans())
+    work = make_work(spec, environment, output_path=output)
+    work = replace(work, adopting=adopt_orphans())
     return asyncio.run(_run_in_place(work, on_event, on_prepared))
 
 

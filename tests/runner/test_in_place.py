@@ -1,4 +1,4 @@
-"""`element run`: a notebook where it lies, with nothing else running."""
+"""`element run`: notebook where it lies, with nothing else running."""
 
 from __future__ import annotations
 
@@ -13,33 +13,20 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from element_jupyter.cli.main import main
 from tests.runner.conftest import PROJECT, alive, code, notebook, until
 
-COMMAND = """
-import sys, typer
-from pathlib import Path, PosixPath
-from element_jupyter.cli.run import run
-from element_jupyter.core.errors import ElementError
-try:
-    run(Path(sys.argv[1]), **eval(sys.argv[2]))
-except typer.Exit as end:
-    sys.exit(end.exit_code)
-except ElementError as error:
-    sys.stderr.write(f"Error: {error.message}\\nHint: {error.hint}\\n")
-    sys.exit(error.exit_code)
-"""
 
-
-def start(path, *, stderr=subprocess.PIPE, **options):
-    command = [sys.executable, "-c", COMMAND, str(path), repr(options)]
+def start(path, *options, stderr=subprocess.PIPE):
+    command = [sys.executable, "-m", "element_jupyter.cli.main", "run", str(path), *options]
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TERM": "xterm", "COLUMNS": "100"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, cwd=path.parent
     )
 
 
-def run(path, **options):
-    process = start(path, **options)
+def run(path, *options):
+    process = start(path, *options)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
 
@@ -47,7 +34,7 @@ def run(path, **options):
 @pytest.fixture
 def at(tmp_path):
     def write(*cells):
-        path = tmp_path / "a notebook.ipynb"
+        path = tmp_path / "notebook.ipynb"
         nbformat.write(notebook(*cells), path)
         return path
 
@@ -58,11 +45,11 @@ def test_a_notebook_runs_where_it_lies_and_says_a_line_for_each_cell(at):
     path = at(code("n = 1\nname = 'x'", "parameters"), "open('out.txt', 'w').write(name * n)")
     before = path.read_bytes()
 
-    rc, out, err = run(path, parameter=[("n", "3"), ("name", "5")])
+    rc, out, err = run(path, "-p", "n", "3", "-p", "name", "5")
 
     assert rc == 0, err
     written = Path(out.strip())
-    assert written == path.with_name("a notebook-output.ipynb")
+    assert written == path.with_name("notebook-output.ipynb")
     assert (path.parent / "out.txt").read_text() == "555"
     assert path.read_bytes() == before
     lines = err.splitlines()
@@ -70,8 +57,8 @@ def test_a_notebook_runs_where_it_lies_and_says_a_line_for_each_cell(at):
     assert lines[2].endswith("ok  open('out.txt', 'w').write(name * n)")
     assert "succeeded after" in lines[3]
     assert sorted(each.name for each in path.parent.iterdir()) == [
-        "a notebook-output.ipynb",
-        "a notebook.ipynb",
+        "notebook-output.ipynb",
+        "notebook.ipynb",
         "out.txt",
     ]
 
@@ -89,27 +76,26 @@ def test_a_failure_shows_the_cell_the_error_and_where_to_look(at):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"parameter": [("m", "1")]}, "no parameter 'm'"),
-        ({"parameter": [("n", "x")]}, "Parameter 'n' is a whole number"),
-        ({"parameter": [("n", "1"), ("n", "2")]}, "given twice"),
-        ({"kernel": "cobol"}, "There is no kernel 'cobol' here."),
-        ({"size": "big"}, "There are no sizes yet"),
-        ({"environment": "env.yml"}, "There are no environments yet"),
-        ({"output": Path("a notebook.ipynb")}, "would overwrite the notebook"),
-        ({"output": Path("no/such/out.ipynb")}, "There is no directory"),
+        ("-p m 1", "no parameter 'm'"),
+        ("-p n x", "Parameter 'n' is a whole number"),
+        ("-p n 1 -p n 2", "given twice"),
+        ("--kernel cobol", "There is no kernel 'cobol' here."),
+        ("--size big", "There are no sizes yet"),
+        ("--environment env.yml", "There are no environments yet"),
+        ("-o notebook.ipynb", "would overwrite the notebook"),
+        ("-o no/such/out.ipynb", "There is no directory"),
     ],
 )
-def test_wrong_use_is_told_in_words(at, options, sentence):
+def test_wrong_use_is_told_in_words(at, options, sentence, monkeypatch, capsys):
     path = at(code("n = 1", "parameters"))
-    rc, _, err = run(path, **options)
+    monkeypatch.chdir(path.parent)
 
-    assert rc == 2
-    assert sentence in err
-    assert "Traceback" not in err
+    assert main(["run", path.name, *options.split()]) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_json_lines_are_the_events(at):
-    rc, out, _ = run(at("1 + 1"), as_json=True)
+    rc, out, _ = run(at("1 + 1"), "--json")
 
     events = [json.loads(line) for line in out.splitlines()]
     assert rc == 0
