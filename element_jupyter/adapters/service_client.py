@@ -55,11 +55,12 @@ class ServiceClient:
     def __init__(self, address: Callable[[], Address]) -> None:
         self._address = address
         self._http = httpx.Client(
-            timeout=_TIMEOUT, trust_env=False, headers={"Accept": "application/json"}
+            timeout=_TIMEOUT,
+            trust_env=False,
+            headers={"Accept": "application/json"},
+            # nothing stays open between questions, so there is nothing to close
+            limits=httpx.Limits(max_keepalive_connections=0),
         )
-
-    def close(self) -> None:
-        self._http.close()
 
     def get(self, *path: str, **query: str | int | None) -> Any:
         return self._answer("GET", path, params=_given(query)).json()

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
-        code = build(given)(args=given, prog_name="element", standalone_mode=False)
+        code = build(given)(args=_paired(given), prog_name="element", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         _silence()
@@ -77,6 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _paired(given: list[str]) -> list[str]:
+    if not any(word in {"-p", "--parameter"} for word in given):
+        return given
+    from element_jupyter.cli.pairs import joined
+
+    return joined(given)
+
+
 def build(arguments: Sequence[str]) -> typer.Typer:
     """Make the command line, with the code of the command that is called and no other."""
     app = typer.Typer(
@@ -86,7 +94,7 @@ def build(arguments: Sequence[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
-        callback=_version,
+        callback=_options,
     )
     called = next((word for word in arguments if not word.startswith("-")), None)
     for name, entry in COMMANDS.items():
@@ -99,7 +107,10 @@ def build(arguments: Sequence[str]) -> typer.Typer:
 
 
 def _load(entry: Entry) -> Any:
-    return getattr(importlib.import_module(f"element_jupyter.cli.{entry.module}"), entry.attribute)
+    from element_jupyter.cli.pairs import adapted
+
+    module = importlib.import_module(f"element_jupyter.cli.{entry.module}")
+    return adapted(getattr(module, entry.attribute))
 
 
 def _stub(entry: Entry) -> Callable[[], None]:
@@ -109,14 +120,25 @@ def _stub(entry: Entry) -> Callable[[], None]:
     return stub
 
 
-def _version(
-    version: bool = typer.Option(False, "--version", help="Print the version.", is_eager=True),
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
 
-        sys.stdout.write(f"element {installed('element-jupyter')}\n")
+        try:
+            found = installed("element-jupyter")
+        except PackageNotFoundError:
+            found = "from a checkout that is not installed"
+        sys.stdout.write(f"element {found}\n")
         raise typer.Exit
+
+
+def _options(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+    ),
+) -> None:
+    """Take the options that stand before the command."""
 
 
 def _problem(error: Exception) -> tuple[int, dict[str, Any]] | None:

@@ -144,7 +144,7 @@ def open_run(run: RunArgument, data: DataOption = None, as_json: JsonOption = Fa
 
 @app.command()
 def start(  # noqa: PLR0917 - options have names
-    job: Annotated[str, typer.Argument(help="The job (team/name).", show_default=False)],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="The job: team/name, or name.")],
     task: Annotated[str, typer.Option(help="The task of the job.")] = "main",
     parameter: Annotated[
         list[tuple[str, str]] | None,

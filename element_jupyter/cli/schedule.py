@@ -24,7 +24,9 @@ SHOWN_FIRES = 3
 
 
 def schedule(  # noqa: PLR0917 - options have names
-    notebook: Annotated[Path, typer.Argument(help="The notebook.", show_default=False)],
+    notebook: Annotated[
+        Path, typer.Argument(metavar="NOTEBOOK", help="The notebook.", show_default=False)
+    ],
     cron: Annotated[
         str | None,
         typer.Option(help="Five fields, or hourly, daily, weekdays, weekly, monthly."),

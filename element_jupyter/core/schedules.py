@@ -351,7 +351,8 @@ def _fire(at: datetime, tz: tzinfo, dst: Literal["shifted", "repeated"] | None =
 
 
 def _when(at: datetime) -> str:
-    return f"{at.day} {at:%B %Y} at {at:%H:%M} UTC"
+    clock = f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
+    return f"{at.day} {at:%B %Y} at {clock} UTC"
 
 
 __all__ = [
