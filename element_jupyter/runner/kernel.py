@@ -35,7 +35,7 @@ from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_word
 START_TIMEOUT_SECONDS: Final = 60.0
 _RECONNECT_MS: Final = 5
 """The client is there before the kernel listens; ZeroMQ would look again every 100 ms only."""
-_LEAVE_SECONDS: Final = 1.0
+_LEAVE_SECONDS: Final = 0.5
 """Exit handlers have run once a kernel closes its channels; ipykernel 7.4 hangs then at times."""
 _SLICE_SECONDS: Final = 0.02
 """A flood of messages may keep the event loop for so long before others get their turn."""
