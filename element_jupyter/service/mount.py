@@ -56,6 +56,7 @@ API = "/api/v1"
 KEEP_ALIVE_SECONDS = 15.0
 CHUNK_BYTES = 1 << 20
 DISCARD_BYTES = 50_000_000
+END_SECONDS = 3.0
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """What a browser may do with an answer that it shows: a notebook's HTML is not to be trusted."""
 
@@ -78,15 +79,18 @@ class Mounted:
     observe: Callable[[str, str, int, float], None] = lambda *_: None
     """Told verb, path template, status and seconds of every request."""
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
-    waiting: set[asyncio.Task[Any]] = field(default_factory=set)
-    """The streams and long polls under way, which a shutdown ends."""
+    waiting: dict[asyncio.Task[Any], asyncio.Event] = field(default_factory=dict)
+    """The streams and long polls under way, which a shutdown ends; set once they are answered."""
 
     async def end_streams(self) -> None:
-        """End the streams and long polls, and wait until they have."""
-        for task in list(self.waiting):
-            task.cancel("shutdown")
-        if self.waiting:
-            await asyncio.wait(self.waiting, timeout=3)
+        """End the streams and long polls, and wait until their readers have been told."""
+        answered = list(self.waiting.values())
+        for task in self.waiting:
+            task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                for each in answered:
+                    await each.wait()
 
 
 def handlers(routes: Iterable[Route], mounted: Mounted, prefix: str = API) -> list[Any]:
@@ -248,9 +252,9 @@ class RouteHandler(web.RequestHandler):
         elif self.upload is not None:
             arguments["body"] = await self.upload.complete()
         self.work = asyncio.ensure_future(self._answer(self.route, arguments))
+        answered = asyncio.Event()
         if self.route.method == "GET":
-            self.mounted.waiting.add(self.work)
-            self.work.add_done_callback(self.mounted.waiting.discard)
+            self.mounted.waiting[self.work] = answered
         try:
             await self.work
         except Exception as error:  # noqa: BLE001 - Tornado's own way would end a broken stream well
@@ -258,6 +262,9 @@ class RouteHandler(web.RequestHandler):
         except asyncio.CancelledError:
             # by `end_streams`, or since the reader went away
             self._answer_error(Unavailable("The service is stopping.", "Try again in a moment."))
+        finally:
+            self.mounted.waiting.pop(self.work, None)
+            answered.set()
 
     async def _answer(self, route: Route, arguments: dict[str, Any]) -> None:
         try:

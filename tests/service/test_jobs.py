@@ -94,7 +94,7 @@ async def test_writers_at_the_same_time_make_versions_one_after_the_other(plane)
         ({"schedule": {"kind": "asset", "jobs": ["ada/sales"]}}, "schedule.jobs.0", "itself"),
         ({"snapshot_id": "0" * 64}, "snapshot_id", "not stored"),
         ({"tasks": [{"notebook": "sale.ipynb"}]}, "tasks.0.notebook", "holds no"),
-        ({"tasks": [{"notebook": "../sales.ipynb"}]}, "tasks.0", "inside"),
+        ({"tasks": [{"notebook": "../sales.ipynb"}]}, "tasks.0.notebook", "inside"),
         ({"tasks": [{"notebook": "sales.ipynb", "parameters": {"regoin": "x"}}]}, "tasks.0.parameters.regoin", "no parameter"),
         ({"tasks": [{"notebook": "sales.ipynb", "parameters": {"limit": "many"}}]}, "tasks.0.parameters.limit", "limit"),
         ({"tasks": [{"notebook": "sales.ipynb", "parameters": {"day": "{{ dss }}"}}]}, "tasks.0.parameters.day", "day"),
