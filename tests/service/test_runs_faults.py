@@ -17,7 +17,9 @@ import pytest
 
 from element_jupyter.adapters.blobs import FsspecBlobs, save
 from element_jupyter.adapters.project import scan
-from tests.service.run_plane import HEADERS
+from element_jupyter.adapters.sql.database import migrate
+from tests.postgres_fixture import Server, embedded_binaries
+from tests.service.run_plane import HEADERS, plane
 from tests.service.test_runs import NOTEBOOKS, Client, alive, members, printed
 
 ROUNDS = 6
@@ -159,6 +161,41 @@ async def test_killing_the_control_plane_loses_doubles_and_holds_up_nothing(
         assert [event["kind"] for _, event in events].count("run_started") == 1
         log = (tmp_path / "data" / "runs" / run_id / "events.jsonl").read_text()
         assert log.count('"kind":"run_started"') == 1
+
+
+@pytest.fixture
+def own_postgres():
+    """A server that only this test uses, since it crashes."""
+    server = Server(embedded_binaries())
+    yield server
+    server.stop()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+async def test_a_database_that_is_away_for_longer_than_the_lease_costs_no_run(
+    own_postgres, tmp_path
+):
+    own_postgres.execute("CREATE DATABASE element")
+    url = own_postgres.url("element")
+    migrate(url)
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "count.ipynb").write_text(NOTEBOOKS["count.ipynb"])
+    async with (
+        plane(tmp_path / "data", url, lease_seconds=3.0) as world,
+        httpx.AsyncClient(headers=HEADERS, timeout=60) as http,
+    ):
+        client = Client(world.url, http, save(world.blobs, scan(project, cache=tmp_path / "cache")))
+        run_id = await client.run("count.ipynb", parameters={"ticks": 120})
+        await client.until(run_id, "running")
+        own_postgres.crash()
+        answer = await http.get(f"{client.url}/runs/{run_id}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        await asyncio.sleep(5)  # longer than the lease: that is the case under test
+        own_postgres.start()
+        assert (await client.ended(run_id))["state"] == "succeeded"
+        assert printed(await client.follow(run_id)) == "".join(f"{n}\n" for n in range(120))
 
 
 @pytest.mark.faults
