@@ -68,7 +68,7 @@ def document(routes: Iterable[Route], prefix: str = "/api/v1") -> dict[str, Any]
         union = dict(found["", name])
         whole = _named(whole, name, union)
         whole["components"]["schemas"][name] = union
-    return _pages_renamed(whole)
+    return _renamed(whole)
 
 
 def _named(node: Any, name: str, union: dict[str, Any]) -> Any:
@@ -83,20 +83,28 @@ def _named(node: Any, name: str, union: dict[str, Any]) -> Any:
     return {key: _named(value, name, union) for key, value in node.items()}
 
 
-def _pages_renamed(whole: dict[str, Any]) -> dict[str, Any]:
-    """Call a page of runs `RunPage`, which pydantic calls `Page_Run_`."""
-    text = json.dumps(whole)
+def _renamed(whole: dict[str, Any]) -> dict[str, Any]:
+    """Give components names for people: `RunPage` for a page of runs, `Job` for what is answered.
+
+    Where what is answered differs from what is taken, the latter is called `JobInput`.
+    """
     components = whole["components"]["schemas"]
+    names = {name: name.replace("-Output", "").replace("-Input", "Input") for name in components}
     for name, schema in components.items():
         if name.startswith("Page_"):
             item = schema["properties"]["items"]["items"]["$ref"].rsplit("/", 1)[-1]
-            text = text.replace(f'"{name}"', f'"{item}Page"')
-            text = text.replace(f'/{name}"', f'/{item}Page"')
+            names[name] = f"{names[item]}Page"
+    text = re.sub(
+        r'"#/components/schemas/([^"]+)"',
+        lambda match: json.dumps(_REFERENCE.format(model=names[match[1]])),
+        json.dumps(whole),
+    )
     renamed: dict[str, Any] = json.loads(text)
     components = renamed["components"]["schemas"]
-    for name, schema in components.items():
-        schema["title"] = name
-    renamed["components"]["schemas"] = dict(sorted(components.items()))
+    renamed["components"]["schemas"] = {
+        new: components[old] | {"title": new}
+        for old, new in sorted(names.items(), key=lambda item: item[1])
+    }
     return renamed
 
 
