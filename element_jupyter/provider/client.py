@@ -92,6 +92,11 @@ class AsyncService:
             cls._of_loop[loop] = cls()
         return cls._of_loop[loop]
 
+    async def close(self) -> None:
+        """Close the connections, and be shared no longer."""
+        self._of_loop.pop(asyncio.get_running_loop(), None)
+        await self._client.aclose()
+
     async def get(self, path: str, **parameters: str | int) -> Document:
         answered: Document = (await self._call("GET", path, params=parameters)).json()
         return answered

@@ -31,7 +31,7 @@ def measure() -> list[dict[str, Any]]:
             platform.service() as service,
             platform.airflow() as airflow,
         ):
-            job = save_job(platform, service, directory / "project", "first", "1")
+            job = save_job(service, "first", "1")
             runnable, parser = {}, {}
             for count in (FEW, MANY):
                 _fill(service, airflow, job, count)

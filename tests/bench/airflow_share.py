@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import nbformat
 
-from element_jupyter.adapters.project import scan
-from element_jupyter.platform.client import connect
-from tests.platform_fixture import RunningPlatform, free_ports, running_platform
+from tests.platform_fixture import free_ports, running_platform
+from tests.provider.projects import store
 
 ROUNDS = 15
 WARM_UP = 3
@@ -40,7 +38,7 @@ def measure() -> list[dict[str, Any]]:
         with running_platform(directory / "data", **free_ports()) as platform:
             (platform.data_dir / "dags" / "bench_trivial.py").write_text(TRIVIAL)
             with platform.service() as service, platform.airflow() as airflow:
-                save_job(platform, service, directory / "project", "bench", "time.sleep(2)")
+                save_job(service, "bench", "time.sleep(2)")
 
                 def of_run(end: datetime, begin: datetime) -> float:
                     (run, *_) = service.get("/runs", params={"job": "me/bench"}).json()["items"]
@@ -59,24 +57,15 @@ def measure() -> list[dict[str, Any]]:
                 ]
 
 
-def save_job(
-    platform: RunningPlatform, service: httpx.Client, project: Path, name: str, source: str
-) -> dict[str, Any]:
+def save_job(service: httpx.Client, name: str, source: str) -> dict[str, Any]:
     """Save a job of one notebook with one cell, and return what was sent."""
-    project.mkdir()
-    cell = nbformat.v4.new_code_cell(f"import time\n{source}")
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), project / "main.ipynb")
-    found = scan(project, cache=project.with_suffix(".cache"))
-    client = connect(platform.data_dir).service
-    client.upload(found.manifest, found.sources, lambda *_: None)
-    client.close()
     job: dict[str, Any] = {
         "apiVersion": "element/v1",
         "kind": "Job",
         "team": "me",
         "name": name,
         "owner": "me",
-        "snapshot_id": found.manifest.snapshot_id,
+        "snapshot_id": store(service, main=[f"import time\n{source}"]),
         "tasks": [{"notebook": "main.ipynb"}],
     }
     service.put(f"/jobs/me/{name}", json=job).raise_for_status()

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
-import nbformat
 import pytest
 
-from element_jupyter.adapters.project import scan
-from element_jupyter.platform.client import connect
 from tests.platform_fixture import ROOT, wait_until
+from tests.provider.projects import store
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
 
@@ -26,22 +23,13 @@ WAITS = "import time\nprint('waiting', flush=True)\ntime.sleep(120)"
 class Jobs:
     """The platform as somebody uses it who saves jobs and looks at them in Airflow."""
 
-    def __init__(self, platform, directory: Path, service: httpx.Client, airflow: httpx.Client):
+    def __init__(self, platform, service: httpx.Client, airflow: httpx.Client):
         self.platform = platform
-        self.directory = directory
         self.service = service
         self.airflow = airflow
 
     def snapshot(self, **notebooks: str) -> str:
-        for name, source in notebooks.items():
-            cells = [nbformat.v4.new_code_cell(part) for part in source.split("\n\n")]
-            if cells[0].source.startswith("n ="):
-                cells[0].metadata["tags"] = ["parameters"]
-            nbformat.write(nbformat.v4.new_notebook(cells=cells), self.directory / f"{name}.ipynb")
-        with closing(connect(self.platform.data_dir).service) as service:
-            found = scan(self.directory)
-            service.upload(found.manifest, found.sources, lambda *_: None)
-        return found.manifest.snapshot_id
+        return store(self.service, **{name: it.split("\n\n") for name, it in notebooks.items()})
 
     def save(self, name=None, *, seen=True, **job) -> str:
         """Save a job, wait until Airflow has it as it is now, and return its DAG's id."""
@@ -115,9 +103,9 @@ class DagRun:
 
 
 @pytest.fixture
-def jobs(platform, tmp_path):
+def jobs(platform):
     with platform.service() as service, platform.airflow() as airflow:
-        yield Jobs(platform, tmp_path, service, airflow)
+        yield Jobs(platform, service, airflow)
 
 
 def test_a_task_shows_its_cells_and_leaves_what_the_notebook_recorded(jobs):
