@@ -1,4 +1,4 @@
-"""`python -m element_jupyter.platform.openapi [--markdown]`: the control plane's REST, written down.
+"""`python -m element_jupyter.platform.openapi [--markdown]`: the REST interface, written down.
 
 It prints what is committed as `docs/reference/openapi.json` and `docs/reference/rest.md`.
 """
