@@ -31,6 +31,7 @@ help:
 	@echo 'make test             every test'
 	@echo 'make lint             style and types, Python and TypeScript'
 	@echo 'make bench [ROW=name] what Element must reach, measured against its peers'
+	@echo 'make generate         the reference pages and the types that follow from the code'
 	@echo 'make wheel            build the wheel, and check that it needs no Node to install'
 	@echo 'make setup            what demo needs, and nothing more'
 
@@ -54,6 +55,13 @@ lint: .venv/.synced-dev node_modules/.installed
 	mypy element_jupyter tests labextension docs
 	codespell
 	jlpm lint:check
+
+.PHONY: generate
+generate: .venv/.synced-test node_modules/.installed
+	python -m element_jupyter.platform.openapi > build/openapi.json
+	mv build/openapi.json docs/reference/openapi.json
+	python docs/generate.py
+	jlpm generate
 
 .PHONY: wheel
 wheel: .venv/.synced-test

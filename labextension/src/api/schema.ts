@@ -843,6 +843,71 @@ export interface components {
             hint?: string;
         };
         /**
+         * JobInput
+         * @description What `job.yaml` says: which notebooks, when, with what, and for whom.
+         */
+        JobInput: {
+            /**
+             * Apiversion
+             * @default element/v1
+             * @constant
+             */
+            apiVersion?: "element/v1";
+            /**
+             * Kind
+             * @default Job
+             * @constant
+             */
+            kind?: "Job";
+            /** Team */
+            team: string;
+            /** Name */
+            name: string;
+            /**
+             * Title
+             * @default
+             */
+            title?: string;
+            /**
+             * Description
+             * @default
+             */
+            description?: string;
+            /** Owner */
+            owner: string;
+            /** Snapshot Id */
+            snapshot_id: string;
+            /**
+             * Environment
+             * @default null
+             */
+            environment?: string | null;
+            /**
+             * Size
+             * @default null
+             */
+            size?: string | null;
+            /**
+             * Schedule
+             * @default null
+             */
+            schedule?: components["schemas"]["Schedule"] | null;
+            /** @default latest */
+            catch_up?: components["schemas"]["CatchUp"];
+            /**
+             * Max Active
+             * @default 1
+             */
+            max_active?: number;
+            /**
+             * Paused
+             * @default false
+             */
+            paused?: boolean;
+            /** Tasks */
+            tasks: components["schemas"]["JobTaskInput"][];
+        };
+        /**
          * JobPage
          * @description A page of jobs; the first one tells of the files that cannot be read, too.
          */
@@ -881,6 +946,67 @@ export interface components {
          * @description One notebook of a job.
          */
         JobTask: {
+            /**
+             * Name
+             * @default main
+             */
+            name?: string;
+            /** Notebook */
+            notebook: string;
+            /** Parameters */
+            parameters?: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /** Inputs */
+            inputs?: {
+                [key: string]: string;
+            };
+            /**
+             * Needs
+             * @default []
+             */
+            needs?: string[];
+            /**
+             * Kernel
+             * @default null
+             */
+            kernel?: string | null;
+            /**
+             * Allow Extra Parameters
+             * @default false
+             */
+            allow_extra_parameters?: boolean;
+            /**
+             * Retries
+             * @default 0
+             */
+            retries?: number;
+            /**
+             * Retry Delay Seconds
+             * @default 60
+             */
+            retry_delay_seconds?: number;
+            /**
+             * Time Limit Seconds
+             * @default null
+             */
+            time_limit_seconds?: number | null;
+            /**
+             * Cell Time Limit Seconds
+             * @default null
+             */
+            cell_time_limit_seconds?: number | null;
+            /**
+             * Pool
+             * @default null
+             */
+            pool?: string | null;
+        };
+        /**
+         * JobTaskInput
+         * @description One notebook of a job.
+         */
+        JobTaskInput: {
             /**
              * Name
              * @default main
@@ -1800,7 +1926,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Job"];
+                "application/json": components["schemas"]["JobInput"];
             };
         };
         responses: {
