@@ -112,11 +112,12 @@ class ServiceClient:
         while True:
             page = self.get("runs", run_id, "events", after=after)
             for item in page["items"]:
-                after += 1
-                yield Told(str(after), EVENT.validate_python(item))
-            if page["next_cursor"] is None:
+                event = EVENT.validate_python(item)
+                after = event.sequence
+                yield Told(str(after), event)
+            # the cursor of a run that goes on leads to what it has not told yet
+            if page["next_cursor"] is None or not page["items"]:
                 return
-            after = int(page["next_cursor"])
 
     def follow(
         self, run_id: str, after: str = "0", *, patience_seconds: float = 60

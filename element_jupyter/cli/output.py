@@ -79,8 +79,8 @@ class Output:
         from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-        with Progress(*columns, console=self.err, transient=True) as progress:
-            progress.disable = not self.err.is_terminal
+        hidden = not self.err.is_terminal
+        with Progress(*columns, console=self.err, transient=True, disable=hidden) as progress:
 
             def meter(title: str) -> Callable[[int, int], None]:
                 task: TaskID | None = None

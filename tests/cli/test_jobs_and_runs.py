@@ -175,7 +175,7 @@ def test_a_run_is_started_followed_and_looked_at(element, a_job):
     assert all(len(line) <= 80 for line in listed.out.splitlines())
     shown = element("runs", "show", run["run_id"]).out
     assert "factor=5" in shown
-    assert "3/3" in shown
+    assert "Cells      4/4" in shown
     logs = element("runs", "logs", run["run_id"])
     assert "total 30" in logs.out
     events = element("runs", "logs", run["run_id"], "--json").lines
@@ -234,8 +234,7 @@ def test_what_a_notebook_prints_cannot_steer_the_terminal(element, tmp_path):
     element("schedule", project / "sales.ipynb", "--name", "rude", "--replace")
     said = element("runs", "start", "rude", "--follow")
     assert "        ab\n" in said.out
-    assert "owned" not in said.out
-    assert "\x1b[2J" not in said.out
+    assert "\x1b" not in said.out
 
 
 @pytest.mark.parametrize(

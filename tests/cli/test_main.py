@@ -64,11 +64,6 @@ def test_every_command_explains_itself(name, capsys):
         (["jobs", "list", "--nope"], "No such option: --nope", "element jobs list --help"),
         (["schedule"], "Missing argument", "element schedule --help"),
         (
-            ["schedule", "a.ipynb", "-p", "name"],
-            "Option -p 'name' lacks the value",
-            "-p NAME VALUE",
-        ),
-        (
             ["runs", "list", "--limit", "0"],
             "Input should be greater than or equal to 1",
             "element runs list --help",
@@ -169,3 +164,9 @@ def test_ctrl_c_ends_with_130_and_no_traceback(tmp_path):
 def test_the_version_is_told(capsys):
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("element ")
+
+
+@pytest.mark.parametrize("words", [["-p", "name"], ["-pname"], ["--parameter=name"]])
+def test_a_parameter_without_a_value_is_said(words, capsys):
+    assert main(["schedule", "a.ipynb", *words]) == 2
+    assert "'name' lacks the value" in capsys.readouterr().err

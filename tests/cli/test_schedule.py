@@ -105,7 +105,7 @@ def test_a_template_is_put_in_when_a_run_starts(element, project):
         (["--at", "soonish"], "--at 'soonish' is not a time", "06:00"),
         (["--at", "2001-01-01"], "1 January 2001 at 00:00 UTC has passed", "future"),
         (["-p", "facto", "3"], "The notebook has no parameter 'facto'", "Did you mean 'factor'?"),
-        (["-p", "factor", "many"], "Parameter 'factor' is a whole number", "factor: int = 2"),
+        (["-p", "factor", "many"], "Parameter 'factor' is a whole number", "declares factor = 2"),
         (["-p", "nope", "{{ ds }}"], "The notebook has no parameter 'nope'", ""),
         (["--name", "../x"], "name: it must be lower-case letters", ""),
         (["--team", "A B"], "team: it must be lower-case letters", ""),
