@@ -92,7 +92,8 @@ class AirflowOrchestrator:
     ) -> dict[str, Any]:
         token = await self._signed_in() if signed_in else ""
         response = await self._send(verb, path, token, options)
-        if response.status_code == httpx.codes.UNAUTHORIZED and signed_in:
+        # 401 for a token that has expired, 403 for one of another secret
+        if response.status_code in {401, 403} and signed_in:
             response = await self._send(
                 verb, path, await self._signed_in(instead_of=token), options
             )
