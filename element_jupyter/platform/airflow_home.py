@@ -77,7 +77,7 @@ def _own_sections(data: Data, setup: AirflowSetup) -> Sections:
             "health_check_threshold": 60,
         },
         "scheduler": {
-            "scheduler_idle_sleep_time": 0.25,  # 1 s would be most of the time of a short run
+            "scheduler_idle_sleep_time": 0.2,  # 1 s would be most of the time of a short run
             "orphaned_tasks_check_interval": 15,  # after a crash tasks would hang for 300 s
             "scheduler_health_check_threshold": 20,
             "catchup_by_default": False,
