@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -123,9 +123,3 @@ class Streams(Protocol):
 
     def stream(self, run_id: str) -> Stream: ...
     def told(self, run_id: str, after: int) -> Iterator[list[Event]]: ...
-
-
-class Jobs(Protocol):
-    """The jobs that schedules are watched for."""
-
-    def stored(self) -> Iterable[StoredJob]: ...
