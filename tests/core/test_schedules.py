@@ -63,8 +63,8 @@ def cron(expression, timezone="UTC", **more):
     return Cron(expression=expression, timezone=timezone, **more)
 
 
-def utc(*parts):
-    return datetime(*parts, tzinfo=UTC)
+def utc(*parts: int) -> datetime:
+    return datetime(*parts).replace(tzinfo=UTC)
 
 
 def around(turn):
