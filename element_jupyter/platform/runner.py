@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import IPython.paths  # noqa: F401 - what finds kernels imports it at first use, in each fork anew
 from pydantic import ValidationError
 
 from element_jupyter.adapters.blobs import FsspecBlobs, restore

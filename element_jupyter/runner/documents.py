@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,15 @@ def prepare(
     notebook: NotebookNode = remove_error_markers(made)
     cells = [cell for cell in notebook.cells if INJECTED_TAG not in cell.metadata.tags]
     if parameters:
-        cell = nbformat.v4.new_code_cell(
-            source=_assignments(parameters, kernel, language or language_of(document))
+        # not nbformat's own function, which compiles the whole schema to check this one cell
+        cell = NotebookNode(
+            cell_type="code",
+            id=_new_id(),
+            metadata=NotebookNode(tags=[INJECTED_TAG], papermill=NotebookNode()),
+            source=_assignments(parameters, kernel, language or language_of(document)),
+            outputs=[],
+            execution_count=None,
         )
-        cell.metadata.tags = [INJECTED_TAG]
-        cell.metadata.papermill = NotebookNode()
         tagged = (at for at, cell in enumerate(cells) if PARAMETERS_TAG in cell.metadata.tags)
         cells.insert(next(tagged, -1) + 1, cell)
     notebook.cells = cells
@@ -105,9 +110,13 @@ def _newest(document: Mapping[str, Any]) -> NotebookNode:
     notebook = nbformat.v4.upgrade(nbformat.v4.rwbase.rejoin_lines(notebook))
     for cell in notebook.cells:
         if not isinstance(cell.get("id"), str) or not cell.id or cell.id in seen:
-            cell.id = nbformat.v4.new_raw_cell().id
+            cell.id = _new_id()
         seen.add(cell.id)
     return notebook
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:8]
 
 
 def _assignments(parameters: Mapping[str, Any], kernel: str, language: str) -> str:

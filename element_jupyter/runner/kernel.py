@@ -28,11 +28,13 @@ import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo, write_connection_file
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from traitlets import TraitError
 
 from element_jupyter.core.errors import ElementError, Invalid
 from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_words, oom_kills
 
 START_TIMEOUT_SECONDS: Final = 60.0
+_LOCAL: Final = "local-provisioner"
 _RECONNECT_MS: Final = 5
 """The client is there before the kernel listens; ZeroMQ would look again every 100 ms only."""
 _LEAVE_SECONDS: Final = 0.5
@@ -55,16 +57,32 @@ def find_kernel(name: str) -> KernelSpec:
     Raises:
         Invalid: there is none; the hint lists those there are.
     """
-    specs = KernelSpecManager()
-    try:
-        return specs.get_kernel_spec(name)
-    except NoSuchKernel as error:
-        names = ", ".join(sorted(specs.find_kernel_specs())) or "none"
+    # not `get_kernel_spec`, which reads the entry points of all that is installed for provisioners
+    manager = KernelSpecManager()
+    specs = manager.find_kernel_specs()
+    directory = specs.get(name.lower())
+    if directory is None:
         raise Invalid(
             f"There is no kernel '{name[:100]}' here.",
-            f"Installed: {names}. Choose one of them, or install the one that the notebook names.",
+            f"Installed: {', '.join(sorted(specs)) or 'none'}."
+            " Choose one of them, or install the one that the notebook names.",
             field="kernel",
-        ) from error
+        )
+    try:
+        if (Path(directory) / "kernel.json").exists():
+            spec = KernelSpec.from_resource_dir(directory)
+        else:  # this interpreter's own, which needs no file
+            spec = manager.get_kernel_spec(name)
+    except (OSError, ValueError, TraitError, NoSuchKernel) as error:
+        raise Invalid(f"The kernel '{name}' is damaged: {error}.", field="kernel") from error
+    provisioner = spec.metadata.get("kernel_provisioner", {}).get("provisioner_name", _LOCAL)
+    if provisioner != _LOCAL:
+        raise Invalid(
+            f"The kernel '{name}' is started by '{provisioner}', not as a process of this machine.",
+            "Choose a kernel that is.",
+            field="kernel",
+        )
+    return spec
 
 
 class Kernel:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import nbformat
 from nbformat import NotebookNode
 from papermill.engines import NotebookExecutionManager
 from pydantic import JsonValue
@@ -301,7 +300,7 @@ class Session:
         shown = any(output.output_type == "error" for output in cell.outputs)
         if not shown:
             cell.outputs.append(
-                nbformat.v4.new_output("error", ename=ename, evalue=evalue, traceback=[reason])
+                NotebookNode(output_type="error", ename=ename, evalue=evalue, traceback=[reason])
             )
         if state is not RunState.STOPPED:
             self._failing = FailingCell(
