@@ -78,7 +78,7 @@ class ControlPlane:
         job = await self.job(**said)
         answer = await self.client.put(f"/jobs/{job['team']}/{job['name']}", json=job)
         assert answer.status_code in {200, 201}, answer.text
-        return answer.json()["stored"]  # type: ignore[no-any-return]
+        return answer.json()["stored"]
 
 
 @pytest.fixture

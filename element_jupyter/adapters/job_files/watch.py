@@ -26,6 +26,15 @@ async def follow(root: Path, changed: Callable[[Sequence[tuple[str, ...]]], None
     An empty list means that anything may have. Hidden files are nobody's business.
     """
     root = await asyncio.to_thread(root.resolve)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_follow(root, changed))
+        # what changed before the watch was set, which does not say when it is
+        for pause_seconds in (0.5, 1, 3):
+            await asyncio.sleep(pause_seconds)
+            await asyncio.to_thread(changed, [])
+
+
+async def _follow(root: Path, changed: Callable[[Sequence[tuple[str, ...]]], None]) -> None:
     rescanned = time.monotonic()
     while True:
         watch = watchfiles.awatch(
