@@ -4,6 +4,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -63,7 +64,7 @@ def cron(expression, timezone="UTC", **more):
     return Cron(expression=expression, timezone=timezone, **more)
 
 
-def utc(*parts: int) -> datetime:
+def utc(*parts: Any) -> datetime:
     return datetime(*parts).replace(tzinfo=UTC)
 
 
