@@ -26,7 +26,7 @@ class Element(Configurable):
     data_dir = Unicode(
         config=True,
         help="""
-        Directory that holds everything Element keeps: jobs, snapshots, runs, databases, logs, secrets.
+        Directory of all that Element keeps: jobs, snapshots, runs, databases, logs, secrets.
 
         Created with mode 0700. Default: `$ELEMENT_DATA_DIR`, else `~/.local/share/element`.
         """,
@@ -72,18 +72,23 @@ class Element(Configurable):
     )
     owner = Unicode(
         config=True,
-        help="The person this installation serves, as team and owner of jobs. Default: the OS user.",
+        help="The person that this serves, as team and owner of jobs. Default: the OS user.",
     )
     run_capacity = Int(
         config=True,
         min=1,
-        help="Runs that may execute at the same time; more wait in the queue. Default: cores, at least 2.",
+        help="""
+        Runs that may execute at the same time; more wait in the queue. Default: cores, at least 2.
+        """,
     )
     lease_seconds = Float(
         30.0,
         min=2.0,
         config=True,
-        help="A run that has not been heard of for so long is `lost` (or failed, when its process is known to be gone).",
+        help="""
+        A run that has not been heard of for so long is `lost`, or `failed` when its process is
+        known to be gone.
+        """,
     )
     default_time_limit_seconds = Int(
         7200, min=1, config=True, help="Time limit of a run whose job names none."
@@ -98,7 +103,7 @@ class Element(Configurable):
         help="Time between interrupting a stopped run's kernel and killing its process group.",
     )
     snapshot_warn_bytes = Int(
-        20 * MEGABYTE, min=0, config=True, help="A larger snapshot warns and names the largest files."
+        20 * MEGABYTE, min=0, config=True, help="A larger snapshot warns, naming its largest files."
     )
     snapshot_refuse_bytes = Int(
         200 * MEGABYTE, min=0, config=True, help="A larger snapshot is refused."
@@ -106,7 +111,11 @@ class Element(Configurable):
     airflow_parallelism = Int(
         config=True, min=1, help="Airflow tasks at the same time. Default: cores, at least 2."
     )
-    airflow = Bool(True, config=True, help="Whether `element up` runs Airflow. Without it, no schedules fire.")
+    airflow = Bool(
+        True,
+        config=True,
+        help="Whether `element up` runs Airflow; nothing fires without it.",
+    )
 
     @default("data_dir")
     def _data_dir(self) -> str:
@@ -132,8 +141,8 @@ class Element(Configurable):
     def _loopback(self, proposal: Any) -> str:
         if proposal["value"] not in {"127.0.0.1", "::1", "localhost"}:
             raise TraitError(
-                f"Element.host is {proposal['value']!r}: this version signs in one local user with a "
-                "token and listens on loopback only (127.0.0.1, ::1 or localhost)."
+                f"Element.host is {proposal['value']!r}: this version signs in one local user with "
+                "a token and listens on loopback only (127.0.0.1, ::1 or localhost)."
             )
         return str(proposal["value"])
 

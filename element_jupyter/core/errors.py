@@ -8,7 +8,7 @@
     ├── NotFound                 exit 2   HTTP 404
     ├── Conflict                 exit 2   HTTP 409
     ├── OverQuota                exit 1   HTTP 429   the hint says when it frees
-    └── Unavailable              exit 3   HTTP 503   an outside system does not answer; nothing is lost
+    └── Unavailable              exit 3   HTTP 503   it does not answer; nothing is lost
 
 A message is one sentence that names the thing; a hint is what to do about it. Adapters translate
 at their edge (`raise Unavailable(...) from error`); nothing above them catches a library's errors.

@@ -209,7 +209,7 @@ class Output(_Event):
     index: int
     cell_id: str = ""
     output: dict[str, JsonValue]
-    """`output_type` stream, display_data, execute_result, error; or clear_output, update_display_data."""
+    """nbformat 4.5 JSON; `output_type` may be clear_output and update_display_data, too."""
     truncated: bool = False
     """Larger than the live limit: the whole is in the executed notebook."""
 

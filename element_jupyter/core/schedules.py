@@ -38,6 +38,18 @@ PRESETS = {
 }
 
 
+CRON_MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+"""What crontab(5) means by these; the presets are ours, and in the morning."""
+
+
 class Cron(Value):
     """Fires when the wall clock of `timezone` matches `expression` (five fields, or a preset)."""
 
@@ -94,17 +106,19 @@ class WallClock(Protocol):
 
 
 def expression_of(schedule: Cron) -> str:
-    """Return the five fields, a preset (`daily` or `@daily`) replaced by its own.
+    """Return the five fields, a preset (`daily`) or a macro of cron (`@daily`) replaced by its own.
 
     Raises:
-        Invalid: a word that is not a preset.
+        Invalid: a word that is neither.
     """
     text = schedule.expression.strip()
     if not re.fullmatch(r"@?[A-Za-z]+", text):
         return text
-    word = text.removeprefix("@").lower()
+    word = text.lower()
+    if word in CRON_MACROS:
+        return CRON_MACROS[word]
     if word not in PRESETS:
-        near = difflib.get_close_matches(word, PRESETS, 1)
+        near = difflib.get_close_matches(word, [*PRESETS, *CRON_MACROS], 1)
         raise Invalid(
             f"The schedule does not work: '{text}' is not a preset.",
             f"Did you mean '{near[0]}'?" if near else f"The presets are {', '.join(PRESETS)}.",

@@ -57,9 +57,18 @@ _PATTERNS = {
 
 def located(error: ValidationError, data: Any, schema: Mapping[str, Any]) -> Iterator[Found]:
     """Yield what is wrong, unknown keys first: a mistyped key explains the missing one."""
-    found = error.errors(include_url=False)
+    found = [item for item in error.errors(include_url=False) if not _follows(item, error)]
     for item in sorted(found, key=lambda item: item["type"] != "extra_forbidden"):
         yield Found(item, data, schema)
+
+
+def _follows(item: Any, error: ValidationError) -> bool:
+    """Whether a list is too short only because pydantic leaves out items that are wrong."""
+    depth = len(item["loc"])
+    return item["type"] == "too_short" and any(
+        len(other["loc"]) > depth and other["loc"][:depth] == item["loc"]
+        for other in error.errors(include_url=False)
+    )
 
 
 class Found:
@@ -86,7 +95,9 @@ class Found:
             *where, key = self.path
             place = f" in {'.'.join(_shown(part) for part in where)}" if where else ""
             return f"There is no key '{_shown(key)}'{place}."
-        return f"{self.field}: {self.reason}." if self.field else f"{self.reason}."
+        if self.field:
+            return f"{self.field}: {self.reason}."
+        return f"{self.reason[0].upper()}{self.reason[1:]}."
 
 
 _UNKNOWN = "unknown key"

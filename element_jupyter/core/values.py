@@ -26,7 +26,7 @@ UtcTime = Annotated[AwareDatetime, AfterValidator(_utc)]
 Name = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$", min_length=1, max_length=63)
 ]
-"""A job's, team's or task's name: 1-63 lower-case letters and digits, with single `.`, `_` or `-` between.
+"""A name: 1-63 lower-case letters and digits, with single `.`, `_` or `-` between them.
 
 Being so narrow, it is safe as a path segment, an Airflow id (`team--name`) and a URL segment.
 """
@@ -39,7 +39,7 @@ ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_
 
 
 def slug(text: str, default: str = "notebook") -> str:
-    """Return the nearest valid `Name` to free text (`Daily Sales (v2).ipynb` → `daily-sales-v2`)."""
+    """Return the nearest valid `Name` to free text (`Daily Sales (v2)` → `daily-sales-v2`)."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     plain = re.sub(r"[._-]*[^a-z0-9._-]+[._-]*|[._-]{2,}", "-", plain)
     return plain.strip("-._")[:63].strip("-._") or default

@@ -58,6 +58,9 @@ class Data:
             self.check_format()
             if not (self.root / "data.json").exists():
                 write_private(self.root / "data.json", json.dumps({"format": FORMAT}) + "\n")
+            # a project that holds the data directory must not take it into its snapshots
+            if not (self.root / ".gitignore").exists():
+                write_private(self.root / ".gitignore", "*\n")
             for name in _DIRECTORIES:
                 (self.root / name).mkdir(mode=0o700, exist_ok=True)
             _secret(self.token_file, 32)

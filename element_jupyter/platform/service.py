@@ -33,6 +33,7 @@ from element_jupyter.adapters.event_files import EventFiles
 from element_jupyter.adapters.forkserver import Child, ForkServer, Spawn
 from element_jupyter.adapters.job_files.job_yaml import JobYaml
 from element_jupyter.adapters.job_files.store import FileJobs
+from element_jupyter.adapters.kernelspecs import installed_kernels
 from element_jupyter.adapters.local_runs import Fork, LocalRuns
 from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
@@ -134,6 +135,17 @@ async def _composed(
         functools.partial(restore, blobs), _runners_environment(), _forker(data.run / "runner.sock")
     )
     stack.callback(provisioner.close)
+    limits = SnapshotLimits(
+        warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
+    )
+    checks = JobChecks(
+        blobs,
+        clock,
+        exists=lambda job: job in files.ids(),
+        kernels=installed_kernels,
+        limits=limits,
+        max_time_limit_seconds=settings.max_time_limit_seconds,
+    )
     runs = Runs(
         settings=RunSettings(
             directory=settings.data / "runs",
@@ -148,6 +160,7 @@ async def _composed(
         streams=EventFiles(settings.data / "runs"),
         provisioner=provisioner,
         jobs=files,
+        check=checks.check_run,
         clock=clock,
     )
     await runs.start()
@@ -156,21 +169,11 @@ async def _composed(
     await fires.start()
     stack.push_async_callback(fires.close)
     orchestrator = _orchestrator(stack, settings, data)
-    limits = SnapshotLimits(
-        warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
-    )
 
     async def start_run(request: RunRequest, who: Person) -> Run:
         run, _ = await runs.create(request, who)
         return run
 
-    checks = JobChecks(
-        blobs,
-        clock,
-        exists=lambda job: job in files.ids(),
-        limits=limits,
-        max_time_limit_seconds=settings.max_time_limit_seconds,
-    )
     jobs = Jobs(
         files,
         checks,

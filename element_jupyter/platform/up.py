@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import signal
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from element_jupyter.platform.supervisor import (
     Status,
     Supervisor,
 )
+from element_jupyter.runner import PRELOAD
 
 Report = Callable[[Component, Status], None]
 
@@ -189,15 +189,8 @@ class Platform:
 
     def _components(self, database: list[Component], place: Place) -> list[Component]:
         needs = tuple(component.name for component in database)
-        modules = [
-            "papermill",
-            "nbclient",
-            "ipykernel",
-            *_existing("element_jupyter.platform.runner"),
-        ]
-        components = [*database, fork_server(self._data, "runner", "Notebook runner", modules, {})]
-        if _existing("element_jupyter.platform.service"):
-            components.append(self._service(needs, place))
+        runner = fork_server(self._data, "runner", "Notebook runner", list(PRELOAD), {})
+        components = [*database, runner, self._service(needs, place)]
         if place.airflow_url is not None:
             airflow = Airflow(
                 port=place.airflow_port,
@@ -214,12 +207,9 @@ class Platform:
                 self._data,
                 "service",
                 "element_jupyter.platform.service",
-                ["--data", str(self._data.root)],
+                ["--data", str(self._data.root), "--port", str(place.service_port)],
                 # not in argv, which everybody on the machine can read: it may hold a password
-                {
-                    "ELEMENT_DATABASE_URL": place.database_url,
-                    "ELEMENT_PORT": str(place.service_port),
-                },
+                {"ELEMENT_DATABASE_URL": place.database_url},
             )
 
         asked = answers(self._http, f"{place.service_url}/api/v1/health")
@@ -259,7 +249,3 @@ def _embedded_postgres(server: postgres.EmbeddedPostgres, data: Data) -> Compone
         stop_seconds=10,
         log=data.log_name("postgres"),
     )
-
-
-def _existing(module: str) -> list[str]:
-    return [module] if importlib.util.find_spec(module) is not None else []

@@ -9,7 +9,6 @@ connection closes never sees why; one over `DISCARD_BYTES` is cut off.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import mimetypes
 import os
@@ -47,8 +46,8 @@ from element_jupyter.service.http import (
     FileAnswer,
     Route,
     TextAnswer,
-    Upload,
 )
+from element_jupyter.service.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,7 @@ API = "/api/v1"
 KEEP_ALIVE_SECONDS = 15.0
 CHUNK_BYTES = 1 << 20
 DISCARD_BYTES = 50_000_000
+EVENTS_PER_FLUSH = 200
 END_SECONDS = 3.0
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """What a browser may do with an answer that it shows: a notebook's HTML is not to be trusted."""
@@ -131,7 +131,7 @@ class RouteHandler(web.RequestHandler):
         self.who: Who | None = None
         self.arguments: dict[str, Any] = {}
         self.content = bytearray()
-        self.upload: _Spool | None = None
+        self.upload: Spool | None = None
         self.received_bytes = self.limit_bytes = 0
         self.refused: Exception | None = None
         self.work: asyncio.Task[Any] | None = None
@@ -177,7 +177,7 @@ class RouteHandler(web.RequestHandler):
             self.path_kwargs, self._query(), self.request.headers
         )
         if self.route.takes_upload:
-            self.upload = await asyncio.to_thread(_Spool.make, self.mounted.spool)
+            self.upload = await asyncio.to_thread(Spool.make, self.mounted.spool)
 
     def _check_host(self) -> None:
         host = re.sub(r":\d+$", "", self.request.host.lower())
@@ -307,11 +307,11 @@ class RouteHandler(web.RequestHandler):
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")
         events = aiter(stream.events)
-        coming: asyncio.Task[Any] | None = None
+        coming = asyncio.ensure_future(anext(events))
+        unsent = 0
         try:
             await self.flush()
             while True:
-                coming = coming or asyncio.ensure_future(anext(events))
                 done, _ = await asyncio.wait([coming], timeout=self.mounted.keep_alive_seconds)
                 if not done:
                     self.write(": still here\n\n")
@@ -321,19 +321,21 @@ class RouteHandler(web.RequestHandler):
                     key, event = coming.result()
                 except StopAsyncIteration:
                     break
-                finally:
-                    coming = None
                 self.write(b"id: %s\ndata: %s\n\n" % (str(key).encode(), _event_json(event)))
-                await self.flush()
+                unsent += 1
+                coming = asyncio.ensure_future(anext(events))
+                await asyncio.sleep(0)
+                if unsent >= EVENTS_PER_FLUSH or not coming.done():
+                    await self.flush()
+                    unsent = 0
             self.write("event: end\ndata: {}\n\n")
             await self.finish()
         except ElementError as error:
             self.write(f"event: problem\ndata: {error.problem.model_dump_json()}\n\n")
             await self.finish()
         finally:
-            if coming is not None:
-                coming.cancel()
-                await asyncio.wait([coming])
+            coming.cancel()
+            await asyncio.wait([coming])
             close = getattr(stream.events, "aclose", None)
             if close is not None:
                 await close()
@@ -368,7 +370,7 @@ class RouteHandler(web.RequestHandler):
                 self.write(chunk)
                 await self.flush()
         finally:
-            await asyncio.to_thread(file.close)
+            file.close()  # at once: a reader who goes away cancels what is awaited
         if left:
             log.warning("%s shrank while it was sent", answer.path)
             self._cut()
@@ -471,47 +473,3 @@ def _open_inside(root: Path, path: str) -> tuple[BinaryIO, int]:
         os.close(descriptor)
         raise missing
     return os.fdopen(descriptor, "rb"), found.st_size
-
-
-class _Spool:
-    """A body on its way into a temporary file, written and hashed in threads."""
-
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self._path = path
-        self._file = file
-        self._hash = hashlib.sha256()
-        self._pending = bytearray()
-        self._size_bytes = 0
-
-    @classmethod
-    def make(cls, directory: Path) -> _Spool:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = directory / f"upload-{secrets.token_hex(16)}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        return cls(path, os.fdopen(descriptor, "wb", buffering=0))
-
-    async def add(self, chunk: bytes) -> None:
-        self._pending += chunk
-        self._size_bytes += len(chunk)
-        if len(self._pending) >= CHUNK_BYTES:
-            await self._write()
-
-    async def complete(self) -> Upload:
-        await self._write()
-        return Upload(self._path, self._size_bytes, self._hash.hexdigest())
-
-    async def _write(self) -> None:
-        pending, self._pending = self._pending, bytearray()
-
-        def write() -> None:
-            self._hash.update(pending)
-            view = memoryview(pending)
-            while view:
-                view = view[self._file.write(view) :]
-
-        await asyncio.to_thread(write)
-
-    def remove(self) -> None:
-        self._file.close()
-        with suppress(FileNotFoundError):
-            self._path.unlink()

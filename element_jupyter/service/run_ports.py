@@ -14,7 +14,7 @@ from element_jupyter.core.admission import Created, Queue
 from element_jupyter.core.fires import Known
 from element_jupyter.core.jobs import StoredJob
 from element_jupyter.core.progress import RunRecord
-from element_jupyter.core.runs import Event, FireRecord, Run, RunState, Trigger
+from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,12 @@ class RunStore(Protocol):
         self, jobs: Sequence[str], count: int = 5
     ) -> dict[str, list[RunState]]: ...
     async def counts(self) -> dict[RunState, int]: ...
+
+
+class RunCheck(Protocol):
+    """Says whether a run can work, before it is queued."""
+
+    async def __call__(self, run: Run, request: RunRequest, now: datetime, /) -> None: ...
 
 
 class FireStore(Protocol):

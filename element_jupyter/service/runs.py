@@ -20,7 +20,7 @@ from element_jupyter.core.provisioning import Provisioner
 from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 from element_jupyter.core.schedules import WallClock
 from element_jupyter.core.values import Value
-from element_jupyter.service.run_ports import JobSource, RunSettings, RunStore, Streams
+from element_jupyter.service.run_ports import JobSource, RunCheck, RunSettings, RunStore, Streams
 from element_jupyter.service.run_requests import Requests
 from element_jupyter.service.run_supervisor import Supervisor
 
@@ -46,9 +46,11 @@ class Runs:
         streams: Streams,
         provisioner: Provisioner,
         jobs: JobSource,
+        check: RunCheck,
         clock: WallClock,
     ) -> None:
         self._settings = settings
+        self._check = check
         self._store = store
         self._requests = Requests(settings, store, jobs, clock)
         self._supervisor = Supervisor(settings, store, streams, provisioner)
@@ -72,12 +74,13 @@ class Runs:
         """Add a run to the queue; False when the request means one that is there already.
 
         Raises:
-            Invalid, NotFound, Forbidden: as `Requests.wanted`.
+            Invalid, NotFound, Forbidden: it can never work, or is not theirs to ask.
             Conflict: its fire must not run, by the job's catch-up policy; or an input is missing.
             Unavailable: the database does not answer.
         """
         now = datetime.now(UTC)
         wanted = await self._requests.wanted(request, who, now)
+        await self._check(wanted.record.run, request, now)
 
         def refused(known: Known) -> FireRecord | None:
             return refusal(wanted.ask, known, now) if wanted.ask is not None else None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from element_jupyter.adapters.cron import CroniterWallClock
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.schedules import (
+    CRON_MACROS,
     PRESETS,
     Cron,
     OnAsset,
@@ -297,10 +298,17 @@ def test_a_schedule_on_other_jobs_has_no_fires_by_time():
     assert preview(after, CLOCK, NOW, 5).fires == ()
 
 
-def test_every_preset_is_an_expression_with_or_without_the_at_sign():
+def test_every_preset_is_an_expression_however_it_is_capitalised():
     for name, expression in PRESETS.items():
-        for spelling in (name, f"@{name}", name.title()):
+        for spelling in (name, name.title()):
             assert expression_of(cron(spelling)) == expression
+        check(cron(name), CLOCK, NOW)
+
+
+def test_a_macro_of_cron_means_what_cron_says():
+    assert expression_of(cron("@daily")) == "0 0 * * *"
+    assert expression_of(cron("@Weekly")) == "0 0 * * 0"
+    for name in CRON_MACROS:
         check(cron(name), CLOCK, NOW)
 
 

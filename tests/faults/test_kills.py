@@ -191,7 +191,9 @@ def test_a_kill_leaves_nothing_stuck_lost_or_doubled(
     with bench.platform.service() as service:
         assert service.get(f"/jobs/{bench.team}/diary").json()["version"] == 1
     assert not [
-        command for command in bench.platform.processes().values() if "ipykernel_launcher" in command
+        command
+        for command in bench.platform.processes().values()
+        if "ipykernel_launcher" in command
     ], "a kernel is left"
 
 
