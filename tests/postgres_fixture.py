@@ -27,7 +27,8 @@ class Server:
     def __init__(self, binaries: Path) -> None:
         self.binaries = binaries
         self.directory = Path(tempfile.mkdtemp(prefix="element-pg-", dir="/tmp"))
-        self._user = None
+        self._user: str | None = None
+        self.has_template = False
         if os.geteuid() == 0:
             names = {entry.pw_name for entry in pwd.getpwall()}
             self._user = "postgres" if "postgres" in names else "nobody"
@@ -128,7 +129,7 @@ def any_postgres(request) -> Iterator[Server]:
 
 def _migrated(server: Server) -> Iterator[str]:
     template = f"template_{id(server):x}"
-    if not getattr(server, "has_template", False):
+    if not server.has_template:
         server.execute(f"CREATE DATABASE {template}")
         migrate(server.url(template))
         server.has_template = True

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import JsonValue
 
 from element_jupyter.core.admission import Queue, Waiting, admit, held, inputs, render, told
 from element_jupyter.core.errors import Conflict
@@ -82,8 +83,13 @@ def test_only_places_near_the_front_are_told_one_by_one():
 
 
 def test_dates_and_ids_are_put_into_texts_however_deep():
-    given = {"a": "{{ds}} {{ logical_date }}", "b": [{"c": "{{ run_id }}"}], "d": 1, "e": "{{ x }}"}
-    assert render(given, run_id="r-1", logical_date=AT) == {
+    texts: dict[str, JsonValue] = {
+        "a": "{{ds}} {{ logical_date }}",
+        "b": [{"c": "{{ run_id }}"}],
+        "d": 1,
+        "e": "{{ x }}",
+    }
+    assert render(texts, run_id="r-1", logical_date=AT) == {
         "a": "2026-07-01 2026-07-01T22:30:00+00:00",
         "b": [{"c": "r-1"}],
         "d": 1,

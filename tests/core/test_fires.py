@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -67,14 +68,8 @@ def test_what_runs_under_a_stricter_policy_runs_under_a_milder_one(late, gap, gr
 
 
 def an_ask(**values):
-    given = {
-        "job": "sales/a",
-        "due_at": AT,
-        "policy": CatchUp.LATEST,
-        "max_active": 1,
-        "next_due": None,
-    }
-    return Ask(**given | values)
+    ask = Ask(job="sales/a", due_at=AT, policy=CatchUp.LATEST, max_active=1, next_due=None)
+    return replace(ask, **values)
 
 
 def known(state=None, active=(), overlapping=None):

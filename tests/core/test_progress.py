@@ -21,6 +21,7 @@ from element_jupyter.core.runs import (
     NEXT,
     CellFinished,
     CellStarted,
+    Event,
     Recorded,
     Run,
     RunFinished,
@@ -49,7 +50,9 @@ def a_record(state=RunState.STARTING, **values):
 
 
 def story(cells):
-    events = [RunStarted(at=AT, run_id="r", cells_total=cells, kernel="python3", pid=1)]
+    events: list[Event] = [
+        RunStarted(at=AT, run_id="r", cells_total=cells, kernel="python3", pid=1)
+    ]
     for index in range(cells):
         events += [
             CellStarted(at=AT, index=index),

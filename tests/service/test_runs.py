@@ -329,9 +329,13 @@ async def test_a_running_run_stops_keeps_its_output_and_says_who_asked(client):
 async def test_a_run_that_does_not_stop_is_killed_with_all_that_it_started(
     tmp_path, database_url, project
 ):
-    settings = {"stop_grace_seconds": 3600.0, "kill_after_seconds": -3599.5}
     async with (
-        plane(tmp_path / "data", database_url, **settings) as world,
+        plane(
+            tmp_path / "data",
+            database_url,
+            stop_grace_seconds=3600.0,
+            kill_after_seconds=-3599.5,
+        ) as world,
         httpx.AsyncClient(headers=HEADERS) as http,
     ):
         snapshot_id = save(world.blobs, scan(project, cache=tmp_path / "cache"))
