@@ -38,7 +38,7 @@ directory, as `c.Element.<name> = …`; the environment, as `ELEMENT_<NAME>`; th
 JSON, with `Authorization: Bearer <token>`; the token is in the file `token` of the data directory.
 JupyterLab's server has the same under `/element/api/v1`, for whoever is signed in there. An error
 is `{code, message, hint, field?}`. The whole document, for programs: [openapi.json](openapi.json),
-or `GET /api/v1/openapi.json`.
+or `GET /api/v1/openapi.json`. A required key must be in what is sent, and always is in an answer.
 """,
     "job_file": """\
 # job.yaml

@@ -13,7 +13,13 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Strin
 class Value(BaseModel):
     """An immutable value; an unknown key is an error that names it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        # what is answered has every key, and its schema says so
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 def _utc(at: datetime) -> datetime:

@@ -23,13 +23,20 @@ from element_jupyter.service.http import (
     TextAnswer,
 )
 
-_UNIONS: dict[str, Any] = {"Event": Event, "Schedule": Schedule}
+_Mode = Literal["validation", "serialization"]
+
+_UNIONS: dict[str, tuple[_Mode, Any]] = {
+    "Event": ("serialization", Event),
+    "EventInput": ("validation", Event),
+    "Schedule": ("serialization", Schedule),
+    "ScheduleInput": ("validation", Schedule),
+}
 """Unions that readers want to call by name; pydantic writes them out."""
 
 _REFERENCE = "#/components/schemas/{model}"
 
 _Key = tuple[str, str]
-_Input = tuple[_Key, Literal["validation", "serialization"], TypeAdapter[Any]]
+_Input = tuple[_Key, _Mode, TypeAdapter[Any]]
 
 
 def document(routes: Iterable[Route], prefix: str = "/api/v1") -> dict[str, Any]:
@@ -39,7 +46,7 @@ def document(routes: Iterable[Route], prefix: str = "/api/v1") -> dict[str, Any]
         [
             *_inputs(ordered),
             (("", "Problem"), "serialization", TypeAdapter(Problem)),
-            *((("", name), "serialization", TypeAdapter(kind)) for name, kind in _UNIONS.items()),
+            *((("", name), mode, TypeAdapter(kind)) for name, (mode, kind) in _UNIONS.items()),
         ],
         ref_template=_REFERENCE,
     )

@@ -65,7 +65,8 @@ describe('runInBackground', () => {
     const refusal = new ElementProblem(503, {
       code: 'unavailable',
       message: 'The platform is not running.',
-      hint: 'Start it with `element up`.'
+      hint: 'Start it with `element up`.',
+      field: null
     });
     const platform = client({ 'post /snapshots': refusal });
 
@@ -88,7 +89,7 @@ describe('runInBackground', () => {
     const platform: IElementClient = {
       call: async (verb: string, path: string) => {
         order.push(`${verb} ${path}`);
-        throw new ElementProblem(400, { code: 'invalid', message: 'No.', hint: '' });
+        throw new ElementProblem(400, { code: 'invalid', message: 'No.', hint: '', field: null });
       }
     };
 

@@ -2,19 +2,10 @@ import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
 import type { IElementClient } from '../tokens';
+import type { Problem } from './types';
 
 /** Where the Jupyter server mounts the control plane. */
 const MOUNT = 'element/api/v1';
-
-/**
- * What the server says when something goes wrong: a sentence, and what to do about it.
- */
-export interface IProblem {
-  code: string;
-  message: string;
-  hint: string;
-  field?: string | null;
-}
 
 interface IOptions {
   path?: unknown;
@@ -28,7 +19,7 @@ interface IOptions {
 export class ElementProblem extends Error {
   constructor(
     readonly status: number,
-    readonly problem: IProblem
+    readonly problem: Problem
   ) {
     super(problem.hint ? `${problem.message} ${problem.hint}` : problem.message);
     this.name = 'ElementProblem';
@@ -61,7 +52,8 @@ export class ElementClient implements IElementClient {
       throw new ElementProblem(0, {
         code: 'unavailable',
         message: 'The Jupyter server did not answer.',
-        hint: reason instanceof Error ? reason.message : ''
+        hint: reason instanceof Error ? reason.message : '',
+        field: null
       });
     }
     const answer = parsed(await response.text());
@@ -98,13 +90,13 @@ function parsed(text: string): unknown {
   }
 }
 
-function problemOf(response: Response, answer: unknown): IProblem {
-  const said = (answer ?? {}) as Partial<IProblem>;
+function problemOf(response: Response, answer: unknown): Problem {
+  const said = (answer ?? {}) as Partial<Problem>;
   return {
     code: said.code ?? 'failed',
     message:
       said.message || `The server answered ${response.status} ${response.statusText}`.trim() + '.',
     hint: said.hint ?? '',
-    field: said.field
+    field: said.field ?? null
   };
 }

@@ -467,6 +467,45 @@ export interface components {
              * Sequence
              * @default 0
              */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "cell_finished";
+            /** Index */
+            index: number;
+            /**
+             * Cell Id
+             * @default
+             */
+            cell_id: string;
+            /** Ok */
+            ok: boolean;
+            /** Duration Seconds */
+            duration_seconds: number;
+            /**
+             * Cpu Seconds
+             * @default null
+             */
+            cpu_seconds: number | null;
+            /**
+             * Peak Memory Bytes
+             * @default null
+             */
+            peak_memory_bytes: number | null;
+        };
+        /** CellFinishedInput */
+        CellFinishedInput: {
+            /**
+             * Sequence
+             * @default 0
+             */
             sequence?: number;
             /**
              * At
@@ -506,6 +545,36 @@ export interface components {
              * Sequence
              * @default 0
              */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "cell_started";
+            /** Index */
+            index: number;
+            /**
+             * Cell Id
+             * @default
+             */
+            cell_id: string;
+            /**
+             * First Line
+             * @default
+             */
+            first_line: string;
+        };
+        /** CellStartedInput */
+        CellStartedInput: {
+            /**
+             * Sequence
+             * @default 0
+             */
             sequence?: number;
             /**
              * At
@@ -535,6 +604,34 @@ export interface components {
          * @description Fires when the wall clock of `timezone` matches `expression` (five fields, or a preset).
          */
         Cron: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "cron";
+            /** Expression */
+            expression: string;
+            /**
+             * Timezone
+             * @default UTC
+             */
+            timezone: string;
+            /**
+             * Start
+             * @default null
+             */
+            start: string | null;
+            /**
+             * End
+             * @default null
+             */
+            end: string | null;
+        };
+        /**
+         * CronInput
+         * @description Fires when the wall clock of `timezone` matches `expression` (five fields, or a preset).
+         */
+        CronInput: {
             /**
              * @description discriminator enum property added by openapi-typescript
              * @enum {string}
@@ -581,15 +678,17 @@ export interface components {
              * Executable
              * @default false
              */
-            executable?: boolean;
+            executable: boolean;
             /**
              * Link
              * @default null
              */
-            link?: string | null;
+            link: string | null;
         };
         /** Event */
         Event: components["schemas"]["RunStarted"] | components["schemas"]["CellStarted"] | components["schemas"]["Output"] | components["schemas"]["CellFinished"] | components["schemas"]["Recorded"] | components["schemas"]["NotebookSaved"] | components["schemas"]["Note"] | components["schemas"]["StateChanged"] | components["schemas"]["RunFinished"];
+        /** EventInput */
+        EventInput: components["schemas"]["RunStartedInput"] | components["schemas"]["CellStartedInput"] | components["schemas"]["OutputInput"] | components["schemas"]["CellFinishedInput"] | components["schemas"]["RecordedInput"] | components["schemas"]["NotebookSavedInput"] | components["schemas"]["NoteInput"] | components["schemas"]["StateChangedInput"] | components["schemas"]["RunFinishedInput"];
         /** EventPage */
         EventPage: {
             /** Items */
@@ -598,13 +697,43 @@ export interface components {
              * Next Cursor
              * @default null
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
         };
         /**
          * FailingCell
          * @description Where and how a notebook failed; `traceback` has no terminal colours.
          */
         FailingCell: {
+            /** Index */
+            index: number;
+            /**
+             * Cell Id
+             * @default
+             */
+            cell_id: string;
+            /**
+             * First Line
+             * @default
+             */
+            first_line: string;
+            /** Ename */
+            ename: string;
+            /**
+             * Evalue
+             * @default
+             */
+            evalue: string;
+            /**
+             * Traceback
+             * @default
+             */
+            traceback: string;
+        };
+        /**
+         * FailingCellInput
+         * @description Where and how a notebook failed; `traceback` has no terminal colours.
+         */
+        FailingCellInput: {
             /** Index */
             index: number;
             /**
@@ -646,7 +775,7 @@ export interface components {
              * Dst
              * @default null
              */
-            dst?: ("shifted" | "repeated") | null;
+            dst: ("shifted" | "repeated") | null;
         };
         /**
          * FireRecord
@@ -665,12 +794,12 @@ export interface components {
              * Reason
              * @default
              */
-            reason?: string;
+            reason: string;
             /**
              * Run Ids
              * @default []
              */
-            run_ids?: string[];
+            run_ids: string[];
         };
         /** FireRecordPage */
         FireRecordPage: {
@@ -680,7 +809,7 @@ export interface components {
              * Next Cursor
              * @default null
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
         };
         /**
          * FireState
@@ -698,7 +827,7 @@ export interface components {
              * @default ok
              * @constant
              */
-            status?: "ok";
+            status: "ok";
         };
         /**
          * Heartbeat
@@ -711,7 +840,7 @@ export interface components {
              * Reason
              * @default
              */
-            reason?: string;
+            reason: string;
         };
         /**
          * Job
@@ -723,13 +852,13 @@ export interface components {
              * @default element/v1
              * @constant
              */
-            apiVersion?: "element/v1";
+            apiVersion: "element/v1";
             /**
              * Kind
              * @default Job
              * @constant
              */
-            kind?: "Job";
+            kind: "Job";
             /** Team */
             team: string;
             /** Name */
@@ -738,12 +867,12 @@ export interface components {
              * Title
              * @default
              */
-            title?: string;
+            title: string;
             /**
              * Description
              * @default
              */
-            description?: string;
+            description: string;
             /** Owner */
             owner: string;
             /** Snapshot Id */
@@ -752,29 +881,29 @@ export interface components {
              * Environment
              * @default null
              */
-            environment?: string | null;
+            environment: string | null;
             /**
              * Size
              * @default null
              */
-            size?: string | null;
+            size: string | null;
             /**
              * Schedule
              * @default null
              */
-            schedule?: components["schemas"]["Schedule"] | null;
+            schedule: components["schemas"]["Schedule"] | null;
             /** @default latest */
-            catch_up?: components["schemas"]["CatchUp"];
+            catch_up: components["schemas"]["CatchUp"];
             /**
              * Max Active
              * @default 1
              */
-            max_active?: number;
+            max_active: number;
             /**
              * Paused
              * @default false
              */
-            paused?: boolean;
+            paused: boolean;
             /** Tasks */
             tasks: components["schemas"]["JobTask"][];
         };
@@ -790,9 +919,9 @@ export interface components {
             /** Name */
             name: string;
             /** @default null */
-            stored?: components["schemas"]["StoredJob"] | null;
+            stored: components["schemas"]["StoredJob"] | null;
             /** @default null */
-            error?: components["schemas"]["JobError"] | null;
+            error: components["schemas"]["JobError"] | null;
         };
         /** JobChangePage */
         JobChangePage: {
@@ -802,7 +931,7 @@ export interface components {
              * Next Cursor
              * @default null
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
         };
         /**
          * JobEntry
@@ -811,12 +940,12 @@ export interface components {
         JobEntry: {
             stored: components["schemas"]["StoredJob"];
             /** @default null */
-            next_fire?: components["schemas"]["Fire"] | null;
+            next_fire: components["schemas"]["Fire"] | null;
             /**
              * Last Runs
              * @default []
              */
-            last_runs?: components["schemas"]["RunState"][];
+            last_runs: components["schemas"]["RunState"][];
         };
         /**
          * JobError
@@ -833,14 +962,14 @@ export interface components {
              * Line
              * @default null
              */
-            line?: number | null;
+            line: number | null;
             /** Message */
             message: string;
             /**
              * Hint
              * @default
              */
-            hint?: string;
+            hint: string;
         };
         /**
          * JobInput
@@ -891,7 +1020,7 @@ export interface components {
              * Schedule
              * @default null
              */
-            schedule?: components["schemas"]["Schedule"] | null;
+            schedule?: components["schemas"]["ScheduleInput"] | null;
             /** @default latest */
             catch_up?: components["schemas"]["CatchUp"];
             /**
@@ -918,12 +1047,12 @@ export interface components {
              * Next Cursor
              * @default null
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
             /**
              * Errors
              * @default []
              */
-            errors?: components["schemas"]["JobError"][];
+            errors: components["schemas"]["JobError"][];
         };
         /**
          * JobSaved
@@ -950,57 +1079,57 @@ export interface components {
              * Name
              * @default main
              */
-            name?: string;
+            name: string;
             /** Notebook */
             notebook: string;
             /** Parameters */
-            parameters?: {
+            parameters: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
             /** Inputs */
-            inputs?: {
+            inputs: {
                 [key: string]: string;
             };
             /**
              * Needs
              * @default []
              */
-            needs?: string[];
+            needs: string[];
             /**
              * Kernel
              * @default null
              */
-            kernel?: string | null;
+            kernel: string | null;
             /**
              * Allow Extra Parameters
              * @default false
              */
-            allow_extra_parameters?: boolean;
+            allow_extra_parameters: boolean;
             /**
              * Retries
              * @default 0
              */
-            retries?: number;
+            retries: number;
             /**
              * Retry Delay Seconds
              * @default 60
              */
-            retry_delay_seconds?: number;
+            retry_delay_seconds: number;
             /**
              * Time Limit Seconds
              * @default null
              */
-            time_limit_seconds?: number | null;
+            time_limit_seconds: number | null;
             /**
              * Cell Time Limit Seconds
              * @default null
              */
-            cell_time_limit_seconds?: number | null;
+            cell_time_limit_seconds: number | null;
             /**
              * Pool
              * @default null
              */
-            pool?: string | null;
+            pool: string | null;
         };
         /**
          * JobTaskInput
@@ -1090,6 +1219,35 @@ export interface components {
              * Sequence
              * @default 0
              */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "note";
+            /**
+             * Level
+             * @default info
+             * @enum {string}
+             */
+            level: "info" | "warning";
+            /** Message */
+            message: string;
+        };
+        /**
+         * NoteInput
+         * @description A sentence for the log: what the platform did or noticed.
+         */
+        NoteInput: {
+            /**
+             * Sequence
+             * @default 0
+             */
             sequence?: number;
             /**
              * At
@@ -1112,6 +1270,28 @@ export interface components {
         };
         /** NotebookSaved */
         NotebookSaved: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "notebook_saved";
+            /** Path */
+            path: string;
+            /** Size Bytes */
+            size_bytes: number;
+        };
+        /** NotebookSavedInput */
+        NotebookSavedInput: {
             /**
              * Sequence
              * @default 0
@@ -1146,6 +1326,19 @@ export interface components {
             jobs: string[];
         };
         /**
+         * OnAssetInput
+         * @description Fires when every named job (`team/name`) has succeeded again.
+         */
+        OnAssetInput: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "asset";
+            /** Jobs */
+            jobs: string[];
+        };
+        /**
          * Once
          * @description Fires at one instant.
          */
@@ -1162,10 +1355,63 @@ export interface components {
             at: string;
         };
         /**
+         * OnceInput
+         * @description Fires at one instant.
+         */
+        OnceInput: {
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "once";
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
+        /**
          * Output
          * @description One output as it came (nbformat 4.5 JSON), or what a later message did to an earlier one.
          */
         Output: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "output";
+            /** Index */
+            index: number;
+            /**
+             * Cell Id
+             * @default
+             */
+            cell_id: string;
+            /** Output */
+            output: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Truncated
+             * @default false
+             */
+            truncated: boolean;
+        };
+        /**
+         * OutputInput
+         * @description One output as it came (nbformat 4.5 JSON), or what a later message did to an earlier one.
+         */
+        OutputInput: {
             /**
              * Sequence
              * @default 0
@@ -1213,7 +1459,7 @@ export interface components {
          * @description A schedule, and how many of its fires are wanted.
          */
         PreviewRequest: {
-            schedule: components["schemas"]["Schedule"];
+            schedule: components["schemas"]["ScheduleInput"];
             /**
              * Count
              * @default 5
@@ -1233,15 +1479,36 @@ export interface components {
              * Hint
              * @default
              */
-            hint?: string;
+            hint: string;
             /**
              * Field
              * @default null
              */
-            field?: string | null;
+            field: string | null;
         };
         /** Recorded */
         Recorded: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "recorded";
+            /** Name */
+            name: string;
+            value: components["schemas"]["JsonValue"];
+        };
+        /** RecordedInput */
+        RecordedInput: {
             /**
              * Sequence
              * @default 0
@@ -1267,7 +1534,7 @@ export interface components {
          */
         Report: {
             /** Events */
-            events: components["schemas"]["Event"][];
+            events: components["schemas"]["EventInput"][];
         };
         /**
          * Run
@@ -1281,22 +1548,22 @@ export interface components {
              * Reason
              * @default
              */
-            reason?: string;
+            reason: string;
             /**
              * Job
              * @default null
              */
-            job?: string | null;
+            job: string | null;
             /**
              * Job Version
              * @default null
              */
-            job_version?: number | null;
+            job_version: number | null;
             /**
              * Task
              * @default main
              */
-            task?: string;
+            task: string;
             /** Team */
             team: string;
             /** Owner */
@@ -1306,52 +1573,52 @@ export interface components {
             /** Snapshot Id */
             snapshot_id: string;
             /** Parameters */
-            parameters?: {
+            parameters: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
             /**
              * Allow Extra Parameters
              * @default false
              */
-            allow_extra_parameters?: boolean;
+            allow_extra_parameters: boolean;
             /**
              * Kernel
              * @default null
              */
-            kernel?: string | null;
+            kernel: string | null;
             /**
              * Environment Id
              * @default null
              */
-            environment_id?: string | null;
+            environment_id: string | null;
             /**
              * Size
              * @default null
              */
-            size?: string | null;
+            size: string | null;
             /** Time Limit Seconds */
             time_limit_seconds: number;
             /**
              * Cell Time Limit Seconds
              * @default null
              */
-            cell_time_limit_seconds?: number | null;
+            cell_time_limit_seconds: number | null;
             trigger: components["schemas"]["Trigger"];
             /**
              * Logical Date
              * @default null
              */
-            logical_date?: string | null;
+            logical_date: string | null;
             /**
              * Dag Run Id
              * @default null
              */
-            dag_run_id?: string | null;
+            dag_run_id: string | null;
             /**
              * Attempt
              * @default 1
              */
-            attempt?: number;
+            attempt: number;
             /**
              * Created At
              * Format: date-time
@@ -1361,61 +1628,113 @@ export interface components {
              * Started At
              * @default null
              */
-            started_at?: string | null;
+            started_at: string | null;
             /**
              * Finished At
              * @default null
              */
-            finished_at?: string | null;
+            finished_at: string | null;
             /**
              * Stop Requested At
              * @default null
              */
-            stop_requested_at?: string | null;
+            stop_requested_at: string | null;
             /**
              * Queue Position
              * @default null
              */
-            queue_position?: number | null;
+            queue_position: number | null;
             /**
              * Cells Done
              * @default 0
              */
-            cells_done?: number;
+            cells_done: number;
             /**
              * Cells Total
              * @default null
              */
-            cells_total?: number | null;
+            cells_total: number | null;
             /** @default null */
-            failing_cell?: components["schemas"]["FailingCell"] | null;
+            failing_cell: components["schemas"]["FailingCell"] | null;
             /** Recorded */
-            recorded?: {
+            recorded: {
                 [key: string]: components["schemas"]["JsonValue"];
             };
             /**
              * Artifacts
              * @default []
              */
-            artifacts?: components["schemas"]["Artifact"][];
+            artifacts: components["schemas"]["Artifact"][];
             /**
              * Output Path
              * @default null
              */
-            output_path?: string | null;
+            output_path: string | null;
             /**
              * Cpu Seconds
              * @default null
              */
-            cpu_seconds?: number | null;
+            cpu_seconds: number | null;
             /**
              * Peak Memory Bytes
              * @default null
              */
-            peak_memory_bytes?: number | null;
+            peak_memory_bytes: number | null;
         };
         /** RunFinished */
         RunFinished: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "run_finished";
+            state: components["schemas"]["RunState"];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /** @default null */
+            failing_cell: components["schemas"]["FailingCell"] | null;
+            /** Duration Seconds */
+            duration_seconds: number;
+            /**
+             * Cpu Seconds
+             * @default null
+             */
+            cpu_seconds: number | null;
+            /**
+             * Peak Memory Bytes
+             * @default null
+             */
+            peak_memory_bytes: number | null;
+            /**
+             * Output Path
+             * @default null
+             */
+            output_path: string | null;
+            /**
+             * Artifacts
+             * @default []
+             */
+            artifacts: components["schemas"]["Artifact"][];
+            /** Recorded */
+            recorded: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+        };
+        /** RunFinishedInput */
+        RunFinishedInput: {
             /**
              * Sequence
              * @default 0
@@ -1438,7 +1757,7 @@ export interface components {
              */
             reason?: string;
             /** @default null */
-            failing_cell?: components["schemas"]["FailingCell"] | null;
+            failing_cell?: components["schemas"]["FailingCellInput"] | null;
             /** Duration Seconds */
             duration_seconds: number;
             /**
@@ -1474,7 +1793,7 @@ export interface components {
              * Next Cursor
              * @default null
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
         };
         /**
          * RunRequest
@@ -1577,6 +1896,32 @@ export interface components {
              * Sequence
              * @default 0
              */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "run_started";
+            /** Run Id */
+            run_id: string;
+            /** Cells Total */
+            cells_total: number;
+            /** Kernel */
+            kernel: string;
+            /** Pid */
+            pid: number;
+        };
+        /** RunStartedInput */
+        RunStartedInput: {
+            /**
+             * Sequence
+             * @default 0
+             */
             sequence?: number;
             /**
              * At
@@ -1604,11 +1949,45 @@ export interface components {
         RunState: "queued" | "starting" | "running" | "succeeded" | "failed" | "stopped" | "lost";
         /** Schedule */
         Schedule: components["schemas"]["Cron"] | components["schemas"]["Once"] | components["schemas"]["OnAsset"];
+        /** ScheduleInput */
+        ScheduleInput: components["schemas"]["CronInput"] | components["schemas"]["OnceInput"] | components["schemas"]["OnAssetInput"];
         /**
          * StateChanged
          * @description Told by the control plane, not by the runner: queued, starting, stopping, lost.
          */
         StateChanged: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "state_changed";
+            state: components["schemas"]["RunState"];
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Queue Position
+             * @default null
+             */
+            queue_position: number | null;
+        };
+        /**
+         * StateChangedInput
+         * @description Told by the control plane, not by the runner: queued, starting, stopping, lost.
+         */
+        StateChangedInput: {
             /**
              * Sequence
              * @default 0
@@ -1689,7 +2068,7 @@ export interface components {
              * Next Cursor
              * @default null
              */
-            next_cursor?: string | null;
+            next_cursor: string | null;
         };
         /**
          * Trigger
@@ -1726,12 +2105,12 @@ export interface components {
              * Dag Run Id
              * @default null
              */
-            dag_run_id?: string | null;
+            dag_run_id: string | null;
             /**
              * Run Id
              * @default null
              */
-            run_id?: string | null;
+            run_id: string | null;
         };
     };
     responses: never;

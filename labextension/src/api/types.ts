@@ -6,6 +6,9 @@ import type { components, paths } from './schema';
 /** A run, as the record knows it. */
 export type Run = components['schemas']['Run'];
 
+/** What the server says when something goes wrong: a sentence, and what to do about it. */
+export type Problem = components['schemas']['Problem'];
+
 /** A snapshot that the control plane has, and where the notebook is in it. */
 export interface ISnapshot {
   snapshot_id: string;

@@ -111,15 +111,15 @@ function tell(run: Run, name: string, trans: TranslationBundle): void {
       Notification.success(trans.__('%1 has run.', name), { autoClose: 5_000 });
       break;
     case 'stopped':
-      Notification.warning(trans.__('%1 was stopped. %2', name, run.reason ?? ''), {
+      Notification.warning(trans.__('%1 was stopped. %2', name, run.reason), {
         autoClose: false
       });
       break;
     case 'lost':
-      Notification.error(trans.__('%1 was lost. %2', name, run.reason ?? ''), { autoClose: false });
+      Notification.error(trans.__('%1 was lost. %2', name, run.reason), { autoClose: false });
       break;
     default:
-      Notification.error(trans.__('%1 failed. %2', name, run.reason ?? ''), { autoClose: false });
+      Notification.error(trans.__('%1 failed. %2', name, run.reason), { autoClose: false });
   }
 }
 
