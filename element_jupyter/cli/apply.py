@@ -72,7 +72,7 @@ def _expanded(files: list[Path]) -> Iterator[Path]:
 
 
 def _apply(local: Local, path: Path, output: Output, *, dry_run: bool) -> dict[str, Any]:
-    job, project = read(path)
+    job, project = read(path, local.config.owner)
     if project is not None:
         with output.meters() as meters:
             # a dry run needs it too: the control plane looks into the notebooks
@@ -91,8 +91,10 @@ def _apply(local: Local, path: Path, output: Output, *, dry_run: bool) -> dict[s
     return {"job": job.id, **answer}
 
 
-def read(path: Path) -> tuple[Job, Path | None]:
+def read(path: Path, person: str) -> tuple[Job, Path | None]:
     """Read a job file, and the directory that its `project` names, if it does.
+
+    `person` is the owner where the file names none, and their own team the team.
 
     Raises:
         FileInvalid: it is no job; says where and why.
@@ -123,6 +125,8 @@ def read(path: Path) -> tuple[Job, Path | None]:
                 line=lines.get("project"),
             )
         data["snapshot_id"] = NO_SNAPSHOT
+    if isinstance(data, dict):
+        data = {"team": person, "owner": person, **data}
     try:
         return parse(data).job, project
     except Invalid as error:

@@ -41,11 +41,15 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            return parse_notebook(file.read(MAX_NOTEBOOK_BYTES + 1))
+            content = file.read(MAX_NOTEBOOK_BYTES + 1)
     except FileNotFoundError as error:
         raise Invalid(f"There is no notebook {path}.", field="notebook") from error
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
         raise Invalid(f"The notebook {path} cannot be read: {error}.", field="notebook") from error
+    try:
+        return parse_notebook(content)
+    except Invalid as error:
+        raise type(error)(f"{path.name}: {error.message}", error.hint, field="notebook") from error
 
 
 def prepare(

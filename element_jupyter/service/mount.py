@@ -152,14 +152,12 @@ class RouteHandler(web.RequestHandler):
             self._refuse(error)
 
     def _refuse(self, error: Exception) -> None:
-        headers = self.request.headers
-        length = headers.get("Content-Length", "0")
-        comes = "Transfer-Encoding" in headers or (length.isdigit() and int(length) > 0)
+        length = self.request.headers.get("Content-Length", "0")
         over = length.isdigit() and int(length) > DISCARD_BYTES
-        if comes and not over and "Expect" not in headers:
-            self.refused = error
+        if over or "Expect" in self.request.headers:
+            self._answer_error(error)  # and Tornado closes the connection
         else:
-            self._answer_error(error)
+            self.refused = error
 
     async def _admit(self) -> None:
         self._check_host()
@@ -237,7 +235,7 @@ class RouteHandler(web.RequestHandler):
     async def get(self, **_: str) -> None:
         await self._run()
 
-    post = put = delete = get
+    post = put = delete = patch = head = options = get
 
     async def _run(self) -> None:
         if self.refused is not None:
