@@ -38,6 +38,7 @@ class JobProcessorManager(DagFileProcessorManager):
 
     _watches: dict[str, socket.socket] = attrs.field(factory=dict, init=False)
     _told: dict[tuple[str, Path], DagFileInfo] = attrs.field(factory=dict, init=False)
+    _present: dict[str, set[DagFileInfo]] = attrs.field(factory=dict, init=False)
     _next_scan: float = attrs.field(default=0.0, init=False)
 
     def claim_priority_files(self) -> list[DagFileInfo]:
@@ -75,6 +76,13 @@ class JobProcessorManager(DagFileProcessorManager):
         if time.monotonic() >= self._next_scan:
             super().prepare_file_queue(known_files)
             self._next_scan = time.monotonic() + _SCAN_SECONDS
+
+    def deactivate_deleted_dags(self, bundle_name: str, present: set[DagFileInfo]) -> None:
+        """Look for DAGs without a file, which reads all of them, only when a file has gone."""
+        before = self._present.get(bundle_name)
+        if before is None or not before <= present:
+            super().deactivate_deleted_dags(bundle_name, present)
+        self._present[bundle_name] = present
 
     def _find_files_in_bundle(self, bundle: BaseDagBundle) -> list[Path]:
         if isinstance(bundle, ElementDagBundle):
