@@ -165,18 +165,7 @@ class LocalRuns:
         return False
 
     def kill(self, process: ProcessRef | None, run_id: str) -> None:
-        """End the process, its group, and everything else that the run started.
-
-        Looks again until nothing is left, since what is being killed may fork meanwhile.
-        """
-        until = time.monotonic() + _KILL_SECONDS
-        while (alive := _members(process, run_id)) and time.monotonic() < until:
-            # the leader first: it must not tell of its kernel's death as an outcome
-            leader = process.pid if process is not None else 0
-            for pid in sorted(alive, key=lambda pid: pid != leader):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+        kill(process, run_id)
 
     # ------------------------------------------------------------------------------ afterwards
 
@@ -195,6 +184,45 @@ class LocalRuns:
         (directory / "start.lock").unlink(missing_ok=True)
         if (directory / "project").exists():
             await asyncio.to_thread(_remove_tree, directory / "project")
+
+
+# ----------------------------------------------------------------------------- what runs, and ends
+
+
+def living(runs: Path) -> dict[str, ProcessRef | None]:
+    """Find the runs of a directory of runs that have a process; None where its runner is gone."""
+    found: dict[str, ProcessRef | None] = {}
+    root = runs.resolve()
+    for pid in _pids():
+        fields = _stat(pid)
+        if not fields or fields[0] in "ZX":
+            continue
+        with contextlib.suppress(OSError):
+            log = Path(f"/proc/{pid}/fd/1").readlink()
+            if log.name == _LOG and log.parent.parent == root and int(fields[3]) == pid:
+                found[log.parent.name] = ProcessRef(pid=pid, started_ticks=int(fields[19]))
+                continue
+        with contextlib.suppress(OSError):
+            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                name, _, run_id = os.fsdecode(variable).partition("=")
+                if name == RUN_ID_VARIABLE and (root / run_id).is_dir():
+                    found.setdefault(run_id, None)
+    return found
+
+
+def kill(process: ProcessRef | None, run_id: str) -> None:
+    """End the process, its group, and everything else that the run started.
+
+    Looks again until nothing is left, since what is being killed may fork meanwhile.
+    """
+    until = time.monotonic() + _KILL_SECONDS
+    while (alive := _members(process, run_id)) and time.monotonic() < until:
+        # the leader first: it must not tell of its kernel's death as an outcome
+        leader = process.pid if process is not None else 0
+        for pid in sorted(alive, key=lambda pid: pid != leader):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
 
 
 # ------------------------------------------------------------------------------------- processes

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
 
 from element_jupyter import config
+from element_jupyter.platform.notebooks_at_stop import Waiting
 from element_jupyter.platform.supervisor import Component, State, Status
-from element_jupyter.platform.up import Place, Platform
+from element_jupyter.platform.up import Place, Platform, Stop
+
+_SAME_SECONDS: Final = 1.0
+"""A wrapper passes Ctrl-C on to a program that has had it already."""
 
 
 def up(
@@ -22,35 +26,68 @@ def up(
     port: Annotated[
         int | None, typer.Option("--port", help="Port of the control plane.", show_default=False)
     ] = None,
+    leave_runs: Annotated[
+        bool,
+        typer.Option(
+            "--leave-runs",
+            help="When it is stopped, let running notebooks go on for the next `element up`.",
+        ),
+    ] = False,
 ) -> None:
-    """Start the platform on this machine, in the foreground; Ctrl-C stops all of it."""
+    """Start the platform on this machine, in the foreground; Ctrl-C stops all of it.
+
+    Notebooks that run are stopped first, and waited for; a second Ctrl-C kills them. What is queued
+    stays queued.
+    """
     settings = config.load(data_dir=str(data) if data else None, port=port)
     console = Console(stderr=True, highlight=False)
-    asyncio.run(_run(Platform(settings, _Progress(console)), console, settings.data))
+    asyncio.run(_run(settings, console, leave_runs=leave_runs))
 
 
-async def _run(platform: Platform, console: Console, data: Path) -> None:
-    stop = asyncio.Event()
+async def _run(settings: config.Element, console: Console, *, leave_runs: bool) -> None:
+    stop = Stop(leave_runs=leave_runs)
     loop = asyncio.get_running_loop()
+    asked_at = 0.0
 
     def ask_to_stop() -> None:
-        if not stop.is_set():
+        nonlocal asked_at
+        if not stop.asked.is_set():
+            asked_at = loop.time()
             console.print("Stopping…")
-        stop.set()
+            stop.asked.set()
+        elif loop.time() - asked_at > _SAME_SECONDS:
+            stop.hurry.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ask_to_stop)
 
     def ready(place: Place) -> None:
-        console.print(f"[bold]Element is ready[/]  {place.service_url}   data in {data}")
+        console.print(
+            f"[bold]Element is ready[/]  {place.service_url}   data in {settings.data}",
+            soft_wrap=True,
+        )
         if place.airflow_url:
             console.print(f"Airflow runs at {place.airflow_url}. Ctrl-C stops everything.")
 
-    running = await platform.run(ready, stop)
+    def waiting(waiting: Waiting) -> None:
+        notebooks = "1 notebook" if waiting.notebooks == 1 else f"{waiting.notebooks} notebooks"
+        console.print(
+            f"Killing {notebooks}."
+            if waiting.killed
+            else f"Waiting for {notebooks} to stop, at most {waiting.at_most_seconds:.0f} s; "
+            "Ctrl-C again kills.",
+            soft_wrap=True,
+        )
+
+    left = await Platform(settings, _Progress(console), waiting).run(ready, stop)
     console.print("Stopped.")
-    if running:
-        runs = "1 notebook that runs goes" if running == 1 else f"{running} notebooks that run go"
-        console.print(f"{runs} on; the next `element up` has them again.", soft_wrap=True)
+    if left:
+        runs = (
+            "1 notebook that runs goes on; the next `element up` has it again."
+            if left == 1
+            else f"{left} notebooks that run go on; the next `element up` has them again."
+        )
+        console.print(runs, soft_wrap=True)
 
 
 class _Progress:

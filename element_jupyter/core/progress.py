@@ -77,6 +77,9 @@ def advance(record: RunRecord, events: Sequence[Event]) -> RunRecord:
         if event.sequence == reported + 1:
             reported = event.sequence
             changes |= _change(changes, event)
+    if run.stop_requested_at and changes.get("state") in {RunState.RUNNING, RunState.STOPPED}:
+        # the runner knows that it was told to stop, the record knows why
+        changes["reason"] = run.reason
     return record.changed(**changes).model_copy(update={"reported": reported})
 
 

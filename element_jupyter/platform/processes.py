@@ -16,6 +16,9 @@ from element_jupyter.platform.supervisor import Component, Executed, Process
 
 _FOREIGN: Final = "AIRFLOW"
 """Begins the variables by which a person's own Airflow would reach into the platform's."""
+DATABASE_VARIABLE: Final = "ELEMENT_UP_DATABASE_URL"
+"""In what `up` hands to the control plane; not in argv, which everybody can read: it may hold a
+password. Unlike `ELEMENT_DATABASE_URL` it wins over `element_config.py`, which `up` has read."""
 
 
 def execute(

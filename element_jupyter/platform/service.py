@@ -1,7 +1,8 @@
 """`python -m element_jupyter.platform.service --data DIR`: the control plane, as a process.
 
 It composes adapters and services, listens, and on SIGTERM ends streams so that their readers come
-back to the next one. Runs are processes of their own, which go on without it.
+back to the next one. Runs are processes of their own, which go on without it. SIGUSR1 says that the
+platform is about to stop: runs are stopped, and what is queued stays queued.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.ports import kept_ports
+from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.token import local_token
 from element_jupyter.service import http_metrics
 from element_jupyter.service.app import application, openapi_document
@@ -165,6 +167,7 @@ async def _composed(
     )
     await runs.start()
     stack.push_async_callback(runs.close)
+    _wind_down_when_told(stack, runs)
     fires = Fires(SqlFireStore(engine), files, clock)
     await fires.start()
     stack.push_async_callback(fires.close)
@@ -210,6 +213,25 @@ async def _composed(
     )
 
 
+def _wind_down_when_told(stack: AsyncExitStack, runs: Runs) -> None:
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def wind_down() -> None:
+        try:
+            await runs.wind_down("Element was stopped.")
+        except ElementError as error:
+            log.warning("the runs were not stopped: %s", error.message)
+
+    def told() -> None:
+        task = loop.create_task(wind_down())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    loop.add_signal_handler(signal.SIGUSR1, told)
+    stack.callback(loop.remove_signal_handler, signal.SIGUSR1)
+
+
 def _job_files(settings: config.Element, clock: CroniterWallClock) -> FileJobs:
     def fires(job: Job) -> None:
         if job.schedule is not None:
@@ -247,7 +269,8 @@ def _forker(socket: Path) -> Fork:
 
 def _runners_environment() -> dict[str, str]:
     """Return the environment of runs: the person's own, without the database's password."""
-    return {name: value for name, value in os.environ.items() if name != "ELEMENT_DATABASE_URL"}
+    hidden = {"ELEMENT_DATABASE_URL", DATABASE_VARIABLE}
+    return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
 async def _collect(blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore) -> None:
@@ -318,7 +341,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
-        settings = config.load(data_dir=given.data, port=given.port)
+        settings = config.load(
+            data_dir=given.data, port=given.port, database_url=os.environ.get(DATABASE_VARIABLE)
+        )
         asyncio.run(_main(settings))
     except TraitError as error:
         log.error("%s", error)  # noqa: TRY400 - a sentence for a person

@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -161,12 +161,20 @@ class Supervisor:
     def all_ready(self) -> bool:
         return all(event.is_set() for event in self._ready.values())
 
-    async def stop(self) -> None:
-        """Stop everything, the dependents first; kills what does not end in its time."""
-        for task in self._tasks.values():
+    async def stop(self, names: Collection[str] | None = None) -> None:
+        """Stop everything, or those named, dependents first; kills what does not end in its time.
+
+        What needs a component must be stopped no later than that.
+        """
+        left = {
+            name: component
+            for name, component in self._components.items()
+            if names is None or name in names
+        }
+        tasks = [self._tasks.pop(name) for name in left if name in self._tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        left = dict(self._components)
+        await asyncio.gather(*tasks, return_exceptions=True)
         while left:
             needed = {need for component in left.values() for need in component.needs}
             wave = [component for name, component in left.items() if name not in needed]
@@ -263,6 +271,7 @@ class Supervisor:
                 return False
 
     async def _stop(self, component: Component) -> None:
+        self._ready[component.name].clear()
         process = self._processes.pop(component.name, None)
         if process is not None:
             self._enter(component, State.STOPPING, process=process)

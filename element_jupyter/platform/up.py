@@ -8,17 +8,18 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import httpx
-import psutil
 
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, send_signal
 from element_jupyter.config import Element
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
 from element_jupyter.platform.data import Data
+from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
-from element_jupyter.platform.processes import answers, execute, fork_server
+from element_jupyter.platform.processes import DATABASE_VARIABLE, answers, execute, fork_server
 from element_jupyter.platform.state import (
     PlatformState,
     ProcessState,
@@ -30,12 +31,27 @@ from element_jupyter.platform.supervisor import (
     Component,
     Executed,
     Process,
+    State,
     Status,
     Supervisor,
 )
 from element_jupyter.runner import PRELOAD
 
 Report = Callable[[Component, Status], None]
+
+_SCHEDULING: Final = frozenset({"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"})
+"""What would try a task again at once whose run is stopped."""
+
+
+class Stop:
+    """The wish to stop, and how."""
+
+    def __init__(self, *, leave_runs: bool = False) -> None:
+        """With `leave_runs`, notebooks that run go on; the next `up` has them again."""
+        self.leave_runs = leave_runs
+        self.asked = asyncio.Event()
+        self.hurry = asyncio.Event()
+        """Set to kill the notebooks that are waited for."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +69,27 @@ class Place:
 class Platform:
     """One `element up`: holds the lock of the data directory and runs the components."""
 
-    def __init__(self, config: Element, report: Report) -> None:
+    def __init__(
+        self,
+        config: Element,
+        report: Report,
+        waiting: Callable[[Waiting], None] = lambda _waiting: None,
+    ) -> None:
+        """`report` is told of each component, `waiting` of the notebooks that a stop waits for."""
         self._config = config
         self._data = Data(config.data)
         self._report = report
+        self._waiting = waiting
         self._started_at = datetime.now(UTC)
         self._http = httpx.AsyncClient(timeout=10, trust_env=False)
         self._supervisor: Supervisor | None = None
         self._place: Place | None = None
         self._embedded: postgres.EmbeddedPostgres | None = None
 
-    async def run(self, ready: Callable[[Place], None], stop: asyncio.Event) -> int:
-        """Run until `stop` is set; `ready` is called once, when a run can start.
+    async def run(self, ready: Callable[[Place], None], stop: Stop) -> int:
+        """Run until `stop` is asked for; `ready` is called once, when a run can start.
 
-        Returns the number of notebook runs that go on.
+        Returns the number of notebooks that go on, which is 0 unless they were to be left.
 
         Raises:
             Conflict: another `up` has this data directory, or a port is taken.
@@ -80,9 +103,11 @@ class Platform:
             supervisor = self._supervisor = Supervisor(
                 self._components(database, place), self._changed
             )
+            notebooks = Notebooks(self._data, self._http, place.service_url, self._wind_down)
             self._write_state()
             starting = asyncio.create_task(supervisor.start())
-            stopping = asyncio.create_task(stop.wait())
+            stopping = asyncio.create_task(stop.asked.wait())
+            running = 0
             try:
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if starting.done():
@@ -90,16 +115,31 @@ class Platform:
                     self._write_state()
                     ready(place)
                 await stopping
+                starting.cancel()
+                if stop.leave_runs:
+                    running = await notebooks.count()
+                else:
+                    await supervisor.stop(_SCHEDULING)
+                    await notebooks.stop(self._config.stop_grace_seconds, stop.hurry, self._waiting)
             finally:
                 for task in (starting, stopping):
                     task.cancel()
-                running = self._notebook_runs()
                 await supervisor.stop()
+                if stop.asked.is_set() and not stop.leave_runs:
+                    # a run may have begun in the moment in which the control plane was told
+                    await notebooks.kill()
                 await self._http.aclose()
                 if self._embedded is not None:
                     self._embedded.close()
                 self._data.state_file.unlink(missing_ok=True)
             return running
+
+    def _wind_down(self) -> None:
+        """Have the control plane stop what runs; before it answers, it would end by the signal."""
+        status = self._supervisor.status["service"] if self._supervisor else None
+        if status and status.state is State.READY and status.pid and status.started_ticks:
+            service = Started(pid=status.pid, started_ticks=status.started_ticks)
+            send_signal(service, signal.SIGUSR1)
 
     def _end_leftovers(self) -> None:
         """Kill what outlived an `up` that was killed; notebook runs are not in its state."""
@@ -110,14 +150,6 @@ class Platform:
                 leftover = Started(pid=process.pid, started_ticks=process.started_ticks)
                 send_signal(leftover, signal.SIGKILL)
         self._data.state_file.unlink(missing_ok=True)
-
-    def _notebook_runs(self) -> int:
-        """Count the children of the runner's fork server, which do not end with it."""
-        pid = self._supervisor.status["runner"].pid if self._supervisor else None
-        try:
-            return len(psutil.Process(pid).children()) if pid else 0
-        except psutil.NoSuchProcess:
-            return 0
 
     def _changed(self, component: Component, status: Status) -> None:
         self._report(component, status)
@@ -208,8 +240,7 @@ class Platform:
                 "service",
                 "element_jupyter.platform.service",
                 ["--data", str(self._data.root), "--port", str(place.service_port)],
-                # not in argv, which everybody on the machine can read: it may hold a password
-                {"ELEMENT_DATABASE_URL": place.database_url},
+                {DATABASE_VARIABLE: place.database_url},
             )
 
         asked = answers(self._http, f"{place.service_url}/api/v1/health")

@@ -60,6 +60,7 @@ class Supervisor:
         self._leases = asyncio.Event()
         self._unheard_until = _LONG_AGO
         self._look_at = _NEVER
+        self._admits = True
 
     # ---------------------------------------------------------------------------- life of its own
 
@@ -87,6 +88,10 @@ class Supervisor:
     def wake(self) -> None:
         """Look at the queue again: something was added to it, or has made room."""
         self._admission.set()
+
+    def admit_no_more(self) -> None:
+        """Leave in the queue what is there, whatever room is made from now on."""
+        self._admits = False
 
     def directory(self, run_id: str) -> Path:
         return self._settings.directory / run_id
@@ -131,7 +136,8 @@ class Supervisor:
 
     async def _admit(self) -> None:
         settings = self._settings
-        for record in await self._store.admit(settings.capacity, _in(settings.provision_seconds)):
+        capacity = settings.capacity if self._admits else 0
+        for record in await self._store.admit(capacity, _in(settings.provision_seconds)):
             self.streams.tell(record.run.run_id, RunState.STARTING)
             self._watch(record.run.run_id, self._provision(record))
         self._leases.set()

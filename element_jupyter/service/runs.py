@@ -68,6 +68,16 @@ class Runs:
         """Stop looking after runs; they go on, and the next `start` finds them."""
         await self._supervisor.close()
 
+    async def wind_down(self, reason: str) -> None:
+        """Stop all that executes, and leave in the queue what is there: the platform will stop.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        self._supervisor.admit_no_more()
+        for record in await self._store.executing():
+            await self.stop(record.run.run_id, reason)
+
     # --------------------------------------------------------------------------------------- asking
 
     async def create(self, request: RunRequest, who: Person) -> tuple[Run, bool]:

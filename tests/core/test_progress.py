@@ -87,6 +87,15 @@ def test_nothing_is_taken_after_a_gap():
     assert advance(a_record(), events[:2] + events[3:]).reported == 2
 
 
+@pytest.mark.parametrize("state", [RunState.STOPPED, RunState.FAILED])
+def test_a_run_that_was_stopped_keeps_the_reason_that_was_given(state):
+    told = RunFinished(at=AT, state=state, reason="The runner's.", duration_seconds=1, sequence=1)
+    asked = a_record(RunState.RUNNING, stop_requested_at=AT, reason="Anna asked it to stop.")
+    expected = "Anna asked it to stop." if state is RunState.STOPPED else "The runner's."
+    assert advance(asked, [told]).run.reason == expected
+    assert advance(a_record(RunState.RUNNING), [told]).run.reason == "The runner's."
+
+
 @pytest.mark.parametrize("state", [state for state in RunState if state.ended])
 def test_an_ended_run_stays_as_it_is(state):
     record = a_record(state)

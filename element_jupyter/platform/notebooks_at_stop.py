@@ -1,0 +1,131 @@
+"""The notebooks that run when the platform stops: told to stop, waited for, at last killed.
+
+Their processes are in sessions of their own and outlive the platform; with `stop` none does. The
+control plane stops them, so that the record says why; where it does not answer, the runners are
+told directly, and the next control plane reads in their events what became of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import httpx
+
+from element_jupyter.adapters.local_runs import kill, living
+from element_jupyter.platform.data import Data
+
+_MARGIN_SECONDS: Final = 5.0
+"""Beyond the grace of a stopped run, to write its notebook and to tell its end."""
+_RECORD_SECONDS: Final = 3.0
+"""How long the control plane has to write down that a run was killed."""
+_LOOK_SECONDS: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a stop waits for."""
+
+    notebooks: int
+    at_most_seconds: float
+    killed: bool = False
+
+
+class Notebooks:
+    """The runs of one data directory that have a process."""
+
+    def __init__(
+        self,
+        data: Data,
+        http: httpx.AsyncClient,
+        service_url: str,
+        wind_down: Callable[[], object],
+    ) -> None:
+        """Name the runs; `wind_down` has the control plane stop them, and admit no others."""
+        self._runs = data.root / "runs"
+        self._token_file = data.token_file
+        self._http = http
+        self._url = f"{service_url}/api/v1/runs"
+        self._wind_down = wind_down
+        self._asked: set[str] = set()
+
+    async def count(self) -> int:
+        """Return how many there are."""
+        return len(await asyncio.to_thread(living, self._runs))
+
+    async def stop(
+        self, grace_seconds: float, hurry: asyncio.Event, told: Callable[[Waiting], None]
+    ) -> None:
+        """End all; once `hurry` is set, or they had time enough, by killing them.
+
+        `told` is called when what is waited for changes.
+        """
+        self._wind_down()
+        until = time.monotonic() + grace_seconds + _MARGIN_SECONDS
+        shown = 0
+        while left := await self._left():
+            late = hurry.is_set() or time.monotonic() > until
+            if len(left) != shown or late:
+                shown = len(left)
+                told(Waiting(shown, max(0.0, until - time.monotonic()), late))
+            if late:
+                break
+            await _pause(hurry)
+        if left:
+            await self.kill()
+            await self._recorded()
+
+    async def kill(self) -> None:
+        """Kill every process of every run."""
+        for run_id, process in (await asyncio.to_thread(living, self._runs)).items():
+            await asyncio.to_thread(kill, process, run_id)
+
+    async def _left(self) -> set[str]:
+        """Have each run asked once to stop; return those that go on."""
+        executing = await self._executing()
+        processes = await asyncio.to_thread(living, self._runs)
+        if executing is not None:
+            if not executing <= self._asked:  # one more may have been admitted meanwhile
+                self._asked |= executing
+                self._wind_down()
+            return executing | set(processes)
+        for run_id, process in processes.items():
+            if run_id not in self._asked and process is not None:
+                self._asked.add(run_id)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGTERM)
+        return set(processes)
+
+    async def _executing(self) -> set[str] | None:
+        """Name the runs that start or run; None when the control plane does not answer."""
+        found: set[str] = set()
+        with contextlib.suppress(OSError, httpx.HTTPError):
+            for state in ("starting", "running"):
+                token = self._token_file.read_text().strip()
+                answer = await self._http.get(
+                    self._url,
+                    params={"state": state, "limit": 200},
+                    headers={"Authorization": f"Bearer {token}"},
+                )
+                answer.raise_for_status()
+                found.update(str(run["run_id"]) for run in answer.json()["items"])
+            return found
+        return None
+
+    async def _recorded(self) -> None:
+        """Wait a moment until the record knows that nothing runs any more."""
+        until = time.monotonic() + _RECORD_SECONDS
+        while await self._executing() and time.monotonic() < until:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _pause(unless: asyncio.Event) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await unless.wait()
