@@ -42,7 +42,7 @@ demo: setup
 .PHONY: test
 test: .venv/.synced-test node_modules/.installed .tools/.system
 	jlpm test --silent
-	pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	pytest -n 2 $(ARGS)
 
 .PHONY: bench
 bench: .venv/.synced-test

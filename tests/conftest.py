@@ -1,8 +1,19 @@
 """Fixtures that several folders share, and which tests share a process."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.postgres_fixture", "tests.platform_fixture"]
+
+SHARE_A_PLATFORM = {
+    "tests/adapters/test_airflow.py",
+    "tests/platform/test_airflow.py",
+    "tests/provider/test_in_airflow.py",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -11,11 +22,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file in one process, for its fixtures' sake; begin with what takes longest."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            file = f"{item.path.parent.name}/{item.path.stem}"
-            item.add_marker(pytest.mark.xdist_group(file))
+    """Begin with what takes longest, so that no process waits for another at the end."""
     items.sort(key=lambda item: item.get_closest_marker("airflow") is None)
+
+
+class Scheduling(LoadScopeScheduling):
+    """A file is tested in one process, for its fixtures' sake; so are all that share a platform."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "a platform" if file in SHARE_A_PLATFORM else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)

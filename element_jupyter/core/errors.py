@@ -50,7 +50,8 @@ class ElementError(Exception):
     @staticmethod
     def from_problem(problem: Problem) -> ElementError:
         """Rebuild the error that a remote face answered with, by its code."""
-        kinds = {kind.code: kind for kind in _kinds(ElementError)}
+        # what others derive from these shares a code, and is made of other things
+        kinds = {each.code: each for each in _kinds(ElementError) if each.__module__ == __name__}
         return kinds.get(problem.code, ElementError)(
             problem.message, problem.hint, field=problem.field
         )

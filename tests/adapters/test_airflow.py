@@ -11,7 +11,7 @@ from element_jupyter.adapters.airflow import AirflowOrchestrator
 from element_jupyter.core.errors import Conflict, NotFound, Unavailable
 from tests.platform_fixture import wait_until
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
 DAG = """\
 from airflow.sdk import DAG, task

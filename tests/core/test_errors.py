@@ -31,3 +31,11 @@ def test_every_kind_has_a_line_in_the_tree_with_its_codes(kind):
     (line,) = [line for line in errors.__doc__.splitlines() if f" {kind.__name__} " in f" {line} "]
     assert f"exit {kind.exit_code}" in line
     assert f"HTTP {kind.status}" in line
+
+
+def test_an_error_of_its_own_making_arrives_as_its_kind():
+    class Other(errors.Invalid):
+        def __init__(self, verb: str) -> None:
+            super().__init__(f"{verb} is not possible.")
+
+    assert type(ElementError.from_problem(Other("PUT").problem)) is errors.Invalid

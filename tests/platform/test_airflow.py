@@ -20,7 +20,7 @@ from tests.platform_fixture import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
 TRIVIAL = """
     from airflow.sdk import dag, task
