@@ -14,6 +14,7 @@ from rich.text import Text
 
 from element_jupyter.cli.output import Output, duration, lasted, state_text
 from element_jupyter.core.runs import (
+    RECORD_TYPES,
     CellFinished,
     CellStarted,
     Event,
@@ -154,6 +155,8 @@ def text_of(event: CellOutput) -> Iterator[str]:
         rows = [f"{output.get('ename')}: {clean(str(output.get('evalue')))}"]
     else:
         data = output.get("data") or {}
+        if any(kind in data for kind in RECORD_TYPES):
+            return  # its values have events of their own
         images = [name for name in data if name.startswith("image/")]
         # the text of a figure is only its class and size
         plain = _joined(data.get("text/plain", "")) if not images else ""

@@ -224,6 +224,13 @@ class CellFinished(_Event):
     peak_memory_bytes: int | None = None
 
 
+RECORD_TYPES = (
+    "application/vnd.element.record+json",
+    "application/scrapbook.scrap.json+json",
+)
+"""Media types of a display that records values: `record()`'s, and scrapbook's."""
+
+
 class Recorded(_Event):
     kind: Literal["recorded"] = "recorded"
     name: str

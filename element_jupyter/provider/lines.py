@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, Literal, NamedTuple
 
+from element_jupyter.core.runs import RECORD_TYPES
+
 Level = Literal["info", "warning", "error"]
 
 MAX_LINES: Final = 200
@@ -73,6 +75,8 @@ def _output(event: dict[str, Any]) -> Iterator[Line]:
             yield from _text("error", "\n".join(map(str, traceback)))
         case "display_data" | "execute_result" | "update_display_data":
             data = output.get("data") or {}
+            if any(kind in data for kind in RECORD_TYPES):
+                return  # its values have events of their own
             for kind, value in data.items():
                 # a figure's text is only its class and size
                 if kind.startswith("image/"):

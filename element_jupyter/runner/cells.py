@@ -21,6 +21,7 @@ from nbclient.exceptions import CellExecutionComplete
 from nbformat import NotebookNode
 
 from element_jupyter.core.errors import ElementError
+from element_jupyter.core.runs import RECORD_TYPES
 from element_jupyter.runner.events import LiveOutputs, size_of
 from element_jupyter.runner.kernel import Kernel, KernelDied, Message
 from element_jupyter.runner.streams import Text
@@ -32,11 +33,6 @@ _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\
 
 LARGEST_NOTEBOOK_BYTES: Final = 500_000_000
 """Outputs beyond are not kept: they would neither fit into memory nor ever be opened."""
-
-RECORD_TYPES: Final = (
-    "application/vnd.element.record+json",
-    "application/scrapbook.scrap.json+json",
-)
 
 Recorder = Callable[[str, Any], None]
 Teller = Callable[[str], None]
