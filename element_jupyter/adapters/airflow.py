@@ -74,6 +74,15 @@ class AirflowOrchestrator:
         state: DagRunState = run["state"]
         return state
 
+    async def pools(self) -> frozenset[str]:
+        """Return the names of Airflow's pools.
+
+        Raises:
+            Unavailable: Airflow does not answer.
+        """
+        found = await self._call("GET", "/pools", params={"limit": 1000})
+        return frozenset(pool["name"] for pool in found["pools"])
+
     async def health(self) -> dict[str, bool]:
         """Say which of Airflow's components are healthy; all false when it does not answer."""
         try:

@@ -21,6 +21,14 @@ class Orchestrator(Protocol):
         """
         ...
 
+    async def pools(self) -> frozenset[str]:
+        """Return the names of the pools that tasks may run in.
+
+        Raises:
+            Unavailable: it does not answer.
+        """
+        ...
+
     async def health(self) -> dict[str, bool]:
         """Say which of its components are healthy; none when it does not answer."""
         ...

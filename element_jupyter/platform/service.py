@@ -79,6 +79,9 @@ class NoAirflow:
     ) -> str:
         raise Unavailable("Airflow is switched off here.", "Set Element.airflow to True.")
 
+    async def pools(self) -> frozenset[str]:
+        raise Unavailable("Airflow is switched off here.", "Set Element.airflow to True.")
+
     async def health(self) -> dict[str, bool]:
         return {}
 

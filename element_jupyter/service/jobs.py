@@ -215,6 +215,8 @@ class Jobs:
         now = self._now()
         before = self._store.get(job.team, job.name)
         await self._checks.check(job, before, who, now)
+        if before is None or before.job.tasks != job.tasks:
+            await self._check_pools(job)
         if not dry_run:
             saved = await self._store.put(
                 job, saved_by=who.name, now=now, expected_version=expected_version
@@ -231,6 +233,27 @@ class Jobs:
             scheduled_since=scheduled_since(before, job, now),
         )
         return self._saved(before, would)
+
+    async def _check_pools(self, job: Job) -> None:
+        """Refuse a pool that is not there: Airflow would let its tasks wait for ever.
+
+        While Airflow does not answer, any name is taken: a job can be saved without it.
+        """
+        wanted = [(number, task.pool) for number, task in enumerate(job.tasks) if task.pool]
+        if not wanted:
+            return
+        try:
+            pools = await self._orchestrator.pools()
+        except Unavailable:
+            return
+        for number, pool in wanted:
+            if pool not in pools:
+                field = f"tasks.{number}.pool"
+                raise Invalid(
+                    f"{field}: Airflow has no pool '{pool}'.",
+                    f"It has {', '.join(sorted(pools))}; make one under Admin, Pools.",
+                    field=field,
+                )
 
     def _saved(self, before: StoredJob | None, after: StoredJob) -> JobSaved:
         if before is not None and before.version == after.version:

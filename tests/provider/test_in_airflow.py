@@ -266,3 +266,18 @@ def test_a_deleted_job_is_gone_from_airflow(jobs):
     dag_id = jobs.save(snapshot_id=jobs.snapshot(main="1"))
     assert jobs.service.delete(f"/jobs/{dag_id.replace('--', '/')}").is_success
     wait_until(lambda: jobs.airflow.get(f"/api/v2/dags/{dag_id}").json()["is_stale"], 30)
+
+
+def test_a_pool_that_airflow_does_not_have_is_refused_and_one_that_it_has_is_used(jobs):
+    snapshot = jobs.snapshot(main="1")
+    job = {"team": "me", "owner": "me", "name": "pooled", "snapshot_id": snapshot}
+
+    def put(pool: str) -> httpx.Response:
+        tasks = [{"notebook": "main.ipynb", "pool": pool}]
+        return jobs.service.put("/jobs/me/pooled", json={**job, "tasks": tasks})
+
+    refused = put("nowhere")
+    assert refused.status_code == 400
+    assert refused.json()["field"] == "tasks.0.pool"
+    assert "default_pool" in refused.json()["hint"]
+    assert put("default_pool").is_success
