@@ -1,4 +1,4 @@
-"""`element up` as a process: without Airflow where Airflow makes no difference."""
+"""`element up` as a process: without Airflow, which makes no difference here."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from tests.platform_fixture import (
-    MARK,
     ROOT,
     RunningPlatform,
     free_ports,
@@ -234,23 +234,22 @@ def test_a_database_that_does_not_answer_is_a_sentence(data):
     assert "geheim" not in refused.stderr
 
 
-def test_a_notebook_run_survives_the_stop_of_up_which_says_so(data, tmp_path):
-    from element_jupyter.adapters.forkserver import ForkServer, Spawn, is_alive, send_signal
+def test_the_file_in_the_data_directory_says_which_database_everybody_uses(data, postgres):
+    name = postgres.new_database()
+    data.mkdir(mode=0o700)
+    # as a person writes it, without the driver that Element adds
+    url = postgres.url(name).replace("postgresql+psycopg:", "postgresql:")
+    (data / "element_config.py").write_text(f"c.Element.database_url = {url!r}\n")
+    environment = SMALL | free_ports() | {"ELEMENT_DATABASE_URL": "postgresql://127.0.0.1:1/no"}
+    with running_platform(data, **environment) as platform:
+        assert "postgres" not in platform.state["processes"]
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
-    platform = start_platform(data, **SMALL, **free_ports())
-    platform.wait_until_ready()
-    run = ForkServer(data / "run" / "runner.sock").spawn_unwatched(
-        Spawn(
-            target="time:sleep",
-            arguments=[600],
-            die_with_server=False,
-            new_session=True,
-            environment={MARK: None},
-        )
-    )
-    assert platform.stop() == 0
-    try:
-        assert is_alive(run)
-        assert "1 notebook that runs goes on" in platform.log()
-    finally:
-        send_signal(run, signal.SIGKILL)
+
+def test_a_file_that_asks_for_the_embedded_database_wins_over_the_environment(data):
+    data.mkdir(mode=0o700)
+    (data / "element_config.py").write_text("c.Element.database_url = ''\n")
+    url = "postgresql://me@127.0.0.1:1/element"
+    with running_platform(data, ELEMENT_DATABASE_URL=url, **SMALL, **free_ports()) as platform:
+        assert platform.state["processes"]["postgres"]["state"] == "ready"
