@@ -18,6 +18,12 @@ export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV PYTHONPATH
+# what the machine trusts, such as a company's own certificate, counts for downloads too
+CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(CERTIFICATES),)
+export UV_SYSTEM_CERTS ?= true
+export NODE_EXTRA_CA_CERTS ?= $(CERTIFICATES)
+endif
 
 APT := $(CURDIR)/.ci/apt
 SYNC := uv sync --frozen --inexact --compile-bytecode --no-default-groups --extra all
