@@ -19,11 +19,10 @@ from pathlib import Path
 
 import httpx
 import nbformat
-import psutil
 import pytest
 
 from tests.platform_client import ENDED, owner, snapshot
-from tests.platform_fixture import RunningPlatform, free_ports, start_platform, wait_until
+from tests.platform_fixture import free_ports, start_platform, wait_until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -40,15 +39,14 @@ class Bench:
         self.diary = directory / "diary.jsonl"
         self.ports = free_ports()
         self.team = ""
-        self.platform = self._start()
-        self._make_job()
 
-    def _start(self) -> RunningPlatform:
-        platform = start_platform(self.directory / "data", ELEMENT_LEASE_SECONDS="6", **self.ports)
-        platform.wait_until_ready()
-        return platform
+    def start(self) -> None:
+        self.platform = start_platform(
+            self.directory / "data dir", ELEMENT_LEASE_SECONDS="6", **self.ports
+        )
+        self.platform.wait_until_ready()
 
-    def _make_job(self) -> None:
+    def make_job(self) -> None:
         """One task of four cells; it is tried again at once, three times."""
         line = (
             "import json, os, time\n"
@@ -113,7 +111,7 @@ class Bench:
         if victim == "up":
             self.platform.up.kill()
             self.platform.up.wait()
-            self.platform = self._start()
+            self.start()
             return True
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -152,10 +150,23 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def shared_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench = Bench(tmp_path_factory.mktemp("faults"))
-    yield bench
-    bench.platform.stop()
+    try:
+        bench.start()
+        bench.make_job()
+        yield bench
+    finally:
+        if bench.platform.up.poll() is None:
+            bench.platform.stop()
+
+
+@pytest.fixture
+def bench(shared_bench: Bench) -> Bench:
+    """The platform, which runs."""
+    if shared_bench.platform.up.poll() is not None:
+        shared_bench.start()
+    return shared_bench
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -197,9 +208,14 @@ def test_a_kill_leaves_nothing_stuck_lost_or_doubled(
     ], "a kernel is left"
 
 
-def test_nothing_is_left_when_the_platform_stops(bench: Bench) -> None:
-    bench.platform.stop()
-    left = bench.platform.processes()
-    bench.platform = bench._start()
-    assert not left
-    assert psutil.pid_exists(bench.platform.up.pid)
+def test_nothing_is_left_of_a_platform_that_was_killed_or_stopped(bench: Bench) -> None:
+    def left() -> dict[int, str]:
+        return bench.platform.processes()
+
+    bench.platform.up.kill()
+    bench.platform.up.wait()
+    wait_until(lambda: left() == {}, 30, lambda: str(left()))
+    bench.start()
+    assert bench.platform.stop() == 0
+    assert left() == {}
+    assert not (bench.platform.data_dir / "state.json").exists()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import time
-from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -13,12 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.platform_fixture import (
-    RunningPlatform,
-    free_ports,
-    running_platform,
-    wait_until,
-)
+from tests.platform_fixture import RunningPlatform, wait_until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
@@ -166,13 +160,14 @@ def test_no_secret_of_airflow_is_in_an_argument_or_a_log(platform):
 
 
 def test_the_idle_platform_takes_less_than_a_gigabyte(platform):
-    pss_bytes = 0
-    for pid in platform.processes():
-        try:
-            pss_bytes += psutil.Process(pid).memory_full_info().pss
-        except psutil.NoSuchProcess:
-            continue
-    assert pss_bytes <= 1_000_000_000
+    def pss_bytes() -> int:
+        total = 0
+        for pid in platform.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += psutil.Process(pid).memory_full_info().pss
+        return total
+
+    wait_until(lambda: pss_bytes() <= 1_000_000_000, 60, lambda: str(pss_bytes()))
 
 
 @pytest.mark.faults
@@ -198,25 +193,3 @@ def test_a_part_that_is_killed_takes_its_children_along_and_comes_back(platform,
     assert not [child for child in children if child.is_running()]
     wait_until(lambda: part()["restarts"] > restarts and platform.state["ready"], 120, platform.log)
     assert run_dag(platform, "waiting", WAITING) == "success"
-
-
-@pytest.mark.faults
-def test_the_whole_platform_survives_a_kill_and_stops_without_a_trace(tmp_path):
-    data = tmp_path / "data dir"
-    ports = free_ports()
-    with running_platform(data, **ports) as killed:
-        write_dag(killed, "waiting", WAITING)
-        with killed.airflow() as airflow:
-            run = start_run(airflow, "waiting")
-        killed.up.kill()
-        killed.up.wait()
-        wait_until(lambda: killed.processes() == {}, 15, lambda: str(killed.processes()))
-
-    with running_platform(data, **ports) as following:
-        with following.airflow() as airflow:
-            assert wait_for_run(airflow, "waiting", run) == "success"
-        began = time.monotonic()
-        assert following.stop() == 0
-        assert time.monotonic() - began < 15
-        assert following.processes() == {}
-    assert not Path(data / "state.json").exists()
