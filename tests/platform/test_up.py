@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,37 @@ def test_doctor_tells_what_is_wrong_and_how_to_mend_it(data, spoil, check):
     [finding] = [f for f in json.loads(told.stdout)["findings"] if f["verdict"] == "fail"]
     assert finding["check"] == check
     assert finding["hint"]
+
+
+def test_doctor_sees_that_the_default_kernel_has_no_program(data, tmp_path):
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    kernel = {"argv": ["/no/such/python"], "display_name": "Gone", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(kernel))
+    told = element("doctor", "--data", str(data), "--json", JUPYTER_PATH=str(tmp_path / "jupyter"))
+    [finding] = [f for f in json.loads(told.stdout)["findings"] if f["verdict"] == "fail"]
+    assert finding["check"] == "default kernel"
+    assert "/no/such/python" in finding["message"]
+
+
+def test_doctor_sees_that_airflow_would_not_find_the_plugin(data, tmp_path):
+    # all that is installed but the mark that Element is
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    for path in Path(sysconfig.get_path("purelib")).iterdir():
+        if not path.name.startswith("element_jupyter"):
+            (packages / path.name).symlink_to(path)
+    told = subprocess.run(
+        [sys.executable, "-S", "-m", "element_jupyter.cli", "doctor", "--data", data, "--json"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{packages}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert told.returncode == 1, told.stderr
+    failed = {f["check"] for f in json.loads(told.stdout)["findings"] if f["verdict"] == "fail"}
+    assert "airflow plugin" in failed
 
 
 def test_everything_it_writes_is_private(small):
