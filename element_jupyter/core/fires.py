@@ -125,7 +125,9 @@ def catch_up(
 ) -> list[FireRecord]:
     """List the rows of a job's fires after `since` and until `now`, oldest first.
 
-    The newest `limit - 1` fires have a row each; the oldest row then stands for all before them.
+    Of fires that came due since, Airflow asks for the newest only, unless the policy is all: those
+    before it are missed, be they within the grace. The newest `limit - 1` fires have a row each;
+    the oldest row then stands for all before them.
     """
     fires, complete = _newest(since, now, next_fire, limit)
     if not fires:
@@ -135,7 +137,9 @@ def catch_up(
         state, reason = FireState.DUE, ""
         if paused:
             state, reason = FireState.SKIPPED, PAUSED
-        elif decide(policy, at, now, later, grace_seconds):
+        elif (later is not None and policy is not CatchUp.ALL) or decide(
+            policy, at, now, later, grace_seconds
+        ):
             state, reason = FireState.MISSED, _unattended(policy, at, now, downtime)
         rows.append(FireRecord(job=job, at=at, state=state, reason=reason))
     oldest = None if complete else next_fire(since)

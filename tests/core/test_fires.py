@@ -135,6 +135,16 @@ def test_a_fire_within_the_grace_is_due_whatever_the_policy():
     assert [row.state for row in rows] == [FireState.DUE]
 
 
+@pytest.mark.parametrize(
+    ("policy", "states"),
+    [("none", ["missed", "due"]), ("latest", ["missed", "due"]), ("all", ["due"] * 2)],
+)
+def test_of_fires_within_the_grace_only_the_newest_is_asked_for_unless_all_must_run(policy, states):
+    minute = timedelta(minutes=1)
+    rows = catch_up("sales/a", CatchUp(policy), AT, AT + 2 * minute, every(minute))
+    assert [row.state.value for row in rows] == states
+
+
 def test_fires_while_paused_are_skipped():
     rows = catch_up("sales/a", CatchUp.ALL, AT, AT + 2 * HOUR, every(HOUR), paused=True)
     assert {(row.state, row.reason) for row in rows} == {(FireState.SKIPPED, "The job is paused.")}
