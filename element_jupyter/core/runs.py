@@ -46,6 +46,10 @@ NEXT: dict[RunState, frozenset[RunState]] = {
 }
 
 
+PLATFORM_STOPPED = "Element was stopped."
+"""The reason of runs that ended with the platform: nobody wanted them to, so they may be retried."""
+
+
 class Trigger(StrEnum):
     """Who asked for the run."""
 

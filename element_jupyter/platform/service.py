@@ -43,7 +43,7 @@ from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
 from element_jupyter.core.jobs import Job
 from element_jupyter.core.orchestration import Orchestrator
-from element_jupyter.core.runs import Run, RunRequest
+from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.platform.airflow_home import USERNAME
@@ -222,7 +222,7 @@ def _wind_down_when_told(stack: AsyncExitStack, runs: Runs) -> None:
 
     async def wind_down() -> None:
         try:
-            await runs.wind_down("Element was stopped.")
+            await runs.wind_down(PLATFORM_STOPPED)
         except ElementError as error:
             log.warning("the runs were not stopped: %s", error.message)
 

@@ -13,7 +13,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException, TaskDeferralTimeout
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+)
 
 from element_jupyter.provider.links import NotebookLink
 from element_jupyter.provider.runs import (
@@ -120,6 +125,8 @@ class NotebookOperator(BaseOperator):
 
     def execute_complete(self, context: Context, event: Document) -> Document | None:
         """End the task as the run ended; runs on a worker when the trigger cannot end it itself."""
+        from element_jupyter.core.runs import PLATFORM_STOPPED
+
         run: Document | None = event.get("run")
         if run is None:
             raise AirflowException(event.get("error") or "The trigger told nothing of the run.")
@@ -129,6 +136,8 @@ class NotebookOperator(BaseOperator):
         if self.do_xcom_push:
             for key, value in left.items():
                 context["ti"].xcom_push(key=key, value=value)
+        if run["state"] == "stopped" and run.get("reason") != PLATFORM_STOPPED:
+            raise AirflowFailException(failure(outcome(run)))  # who stopped it wants no other
         if run["state"] != "succeeded":
             raise AirflowException(failure(outcome(run)))
         return returned

@@ -186,6 +186,18 @@ def test_clearing_a_task_stops_its_run_and_starts_another(jobs):
     wait_until(lambda: jobs.runs(run.dag_id)[1]["state"] == "stopped", 40)
 
 
+def test_a_run_that_a_person_stops_is_not_tried_again(jobs):
+    tasks = [{"notebook": "main.ipynb", "retries": 3, "retry_delay_seconds": 0}]
+    dag_run = jobs.trigger(jobs.save(snapshot_id=jobs.snapshot(main=WAITS), tasks=tasks))
+    wait_until(lambda: [run["state"] for run in jobs.runs(dag_run.dag_id)] == ["running"], 60)
+    (run,) = jobs.runs(dag_run.dag_id)
+
+    jobs.service.post(f"/runs/{run['run_id']}/stop").raise_for_status()
+
+    assert dag_run.end() == "failed"
+    assert [run["state"] for run in jobs.runs(dag_run.dag_id)] == ["stopped"]
+
+
 def test_a_run_in_progress_keeps_its_version_and_hands_values_on(jobs):
     snapshot = jobs.snapshot(
         first=f"{RECORD}record(n=7)\n\nimport time\ntime.sleep(3)",
