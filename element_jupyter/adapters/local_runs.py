@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -29,6 +30,7 @@ from element_jupyter.core.runs import Artifact, RunSpec
 
 TARGET: Final = "element_jupyter.platform.runner:run_file"
 RUN_ID_VARIABLE: Final = "ELEMENT_RUN_ID"
+_RUN_ID: Final = re.compile(r"r-[a-z0-9]+").fullmatch
 _LOG: Final = "runner.log"
 _KILL_SECONDS: Final = 5.0
 
@@ -205,7 +207,7 @@ def living(runs: Path) -> dict[str, ProcessRef | None]:
         with contextlib.suppress(OSError):
             for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 name, _, run_id = os.fsdecode(variable).partition("=")
-                if name == RUN_ID_VARIABLE and (root / run_id).is_dir():
+                if name == RUN_ID_VARIABLE and _RUN_ID(run_id) and (root / run_id).is_dir():
                     found.setdefault(run_id, None)
     return found
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from element_jupyter.adapters.local_runs import LocalRuns
+from element_jupyter.adapters.local_runs import LocalRuns, kill, living
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef
 from element_jupyter.core.runs import RunSpec
@@ -137,3 +137,36 @@ async def test_the_project_is_removed_whatever_the_notebook_did_to_it(runs, dire
     assert not (directory / "project").exists()
     assert outside.is_dir()
     await runs.clean(directory)
+
+
+@pytest.fixture
+def sleeping():
+    """Starts processes that sleep, with a variable in their environment."""
+    started = []
+
+    def sleep(mark):
+        started.append(subprocess.Popen(["sleep", "600"], env={"ELEMENT_RUN_ID": mark}))
+        return started[-1]
+
+    yield sleep
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_what_a_run_has_left_is_found_by_its_mark_and_nothing_else_is(tmp_path, sleeping):
+    (tmp_path / "r-1").mkdir()
+    left, *others = [sleeping(mark) for mark in ("r-1", "r-elsewhere", "", ".", "..", "r-1/..")]
+    assert living(tmp_path) == {"r-1": None}
+    kill(None, "r-1")
+    assert left.wait(5) == -signal.SIGKILL
+    assert [process.poll() for process in others] == [None] * len(others)
+    assert living(tmp_path) == {}
+
+
+async def test_a_run_that_lives_is_found_with_its_runner(runs, directory):
+    process = await runs.start(a_spec(directory), directory)
+    assert living(directory.parent) == {"r-1": process}
+    kill(process, "r-1")
+    await runs.wait(process)
+    assert living(directory.parent) == {}
