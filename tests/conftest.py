@@ -20,10 +20,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--fault-rounds", type=int, default=1, help="rounds of each kill in tests/faults"
     )
+    parser.addoption("--slow", action="store_true", help="also what takes minutes")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process waits for another at the end."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow") is not None:
+                item.add_marker(pytest.mark.skip(reason="takes minutes; runs with --slow"))
     items.sort(key=lambda item: item.get_closest_marker("airflow") is None)
 
 
