@@ -83,7 +83,7 @@ async def test_killing_reaches_everything_that_bears_the_runs_mark(runs):
         ["sleep", "600"], start_new_session=True, env={"ELEMENT_RUN_ID": "r-12"}
     )
     runs.kill(None, "r-1")
-    assert marked.wait(10) == -9
+    assert marked.wait(60) == -9
     assert other.poll() is None
     other.kill()
     other.wait()
@@ -159,7 +159,7 @@ def test_what_a_run_has_left_is_found_by_its_mark_and_nothing_else_is(tmp_path, 
     left, *others = [sleeping(mark) for mark in ("r-1", "r-elsewhere", "", ".", "..", "r-1/..")]
     assert living(tmp_path) == {"r-1": None}
     kill(None, "r-1")
-    assert left.wait(5) == -signal.SIGKILL
+    assert left.wait(60) == -signal.SIGKILL
     assert [process.poll() for process in others] == [None] * len(others)
     assert living(tmp_path) == {}
 

@@ -142,7 +142,7 @@ def test_a_server_left_behind_is_ended_before_a_new_one_starts(tmp_path):
     process = left.start()
     wait_until(left.is_ready)
     EmbeddedPostgres(tmp_path / "postgres", tmp_path / "log").prepare()
-    assert process.wait(1) == 0
+    assert process.wait(30) == 0
 
 
 def test_a_half_made_cluster_is_made_anew(tmp_path):

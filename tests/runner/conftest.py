@@ -35,7 +35,7 @@ def notebook(*cells: Any, kernel: str = "python3", language: str = "python") -> 
     return nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": spec})
 
 
-def until(condition: Callable[[], Any], seconds: float = 20) -> Any:
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "did not come about in time"
@@ -74,7 +74,7 @@ class Run:
     def of(self, kind: str) -> list[Any]:
         return [event for event in self.events() if event.kind == kind]
 
-    async def seen(self, condition: Callable[[], Any], seconds: float = 20) -> Any:
+    async def seen(self, condition: Callable[[], Any], seconds: float = 60) -> Any:
         return await asyncio.to_thread(until, condition, seconds)
 
     async def running_cell(self, index: int = 0) -> None:
@@ -144,7 +144,7 @@ def fork_server(tmp_path_factory):
         yield ForkServer(socket)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @pytest.fixture

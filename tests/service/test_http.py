@@ -491,7 +491,7 @@ async def test_requests_are_counted_by_route_not_by_address(served):
     ]
 
 
-async def _until(holds, seconds: float = 5) -> None:
+async def _until(holds, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)
