@@ -40,7 +40,7 @@ class Jobs:
         assert answer.is_success, answer.text
         version = answer.json()["stored"]["version"]
         if seen:
-            wait_until(lambda: f"version {version}," in self.docs(f"me--{name}"), 30)
+            wait_until(lambda: f"version {version}," in self.docs(f"me--{name}"), 90)
         return f"me--{name}"
 
     def docs(self, dag_id: str) -> str:
@@ -161,35 +161,35 @@ def test_a_failing_cell_fails_the_task_with_its_error_and_is_retried_by_airflows
 
 def test_marking_a_task_failed_stops_its_run(jobs):
     run = jobs.trigger(jobs.save(snapshot_id=jobs.snapshot(main=WAITS)))
-    wait_until(lambda: "waiting" in run.log(), 60)
+    wait_until(lambda: "waiting" in run.log(), 90)
 
     answer = jobs.airflow.patch(f"{run.path}/taskInstances/main", json={"new_state": "failed"})
     assert answer.is_success
-    wait_until(lambda: jobs.runs(run.dag_id)[0]["state"] == "stopped", 40)
+    wait_until(lambda: jobs.runs(run.dag_id)[0]["state"] == "stopped", 90)
     assert run.end() == "failed"
 
 
 def test_clearing_a_task_stops_its_run_and_starts_another(jobs):
     run = jobs.trigger(jobs.save(snapshot_id=jobs.snapshot(main=WAITS)))
-    wait_until(lambda: "waiting" in run.log(), 60)
+    wait_until(lambda: "waiting" in run.log(), 90)
 
     answer = jobs.airflow.post(
         f"/api/v2/dags/{run.dag_id}/clearTaskInstances",
         json={"dry_run": False, "dag_run_id": run.run_id, "only_failed": False},
     )
     assert answer.is_success
-    wait_until(lambda: len(jobs.runs(run.dag_id)) == 2, 60)
-    wait_until(lambda: jobs.runs(run.dag_id)[0]["state"] == "stopped", 40)
-    wait_until(lambda: "waiting" in run.log(attempt=2), 60)
+    wait_until(lambda: len(jobs.runs(run.dag_id)) == 2, 90)
+    wait_until(lambda: jobs.runs(run.dag_id)[0]["state"] == "stopped", 90)
+    wait_until(lambda: "waiting" in run.log(attempt=2), 90)
     assert jobs.runs(run.dag_id)[1]["state"] in {"starting", "running"}
     jobs.airflow.patch(run.path, json={"state": "failed"})
-    wait_until(lambda: jobs.runs(run.dag_id)[1]["state"] == "stopped", 40)
+    wait_until(lambda: jobs.runs(run.dag_id)[1]["state"] == "stopped", 90)
 
 
 def test_a_run_that_a_person_stops_is_not_tried_again(jobs):
     tasks = [{"notebook": "main.ipynb", "retries": 3, "retry_delay_seconds": 0}]
     dag_run = jobs.trigger(jobs.save(snapshot_id=jobs.snapshot(main=WAITS), tasks=tasks))
-    wait_until(lambda: [run["state"] for run in jobs.runs(dag_run.dag_id)] == ["running"], 60)
+    wait_until(lambda: [run["state"] for run in jobs.runs(dag_run.dag_id)] == ["running"], 90)
     (run,) = jobs.runs(dag_run.dag_id)
 
     jobs.service.post(f"/runs/{run['run_id']}/stop").raise_for_status()
@@ -215,7 +215,7 @@ def test_a_run_in_progress_keeps_its_version_and_hands_values_on(jobs):
     ]
     dag_id = jobs.save(snapshot_id=snapshot, tasks=tasks)
     run = jobs.trigger(dag_id)
-    wait_until(lambda: run.task("first")["state"] == "deferred", 60)
+    wait_until(lambda: run.task("first")["state"] == "deferred", 90)
     changed = [tasks[0], {**tasks[1], "notebook": "other.ipynb", "inputs": {}}]
     jobs.save(dag_id.partition("--")[2], snapshot_id=snapshot, tasks=changed)
 
@@ -230,7 +230,7 @@ def test_a_job_runs_at_its_instant_and_its_fire_is_kept(jobs):
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=6)
     schedule = {"kind": "once", "at": at.isoformat()}
     dag_id = jobs.save(snapshot_id=jobs.snapshot(main="1"), schedule=schedule)
-    wait_until(lambda: jobs.dag_runs(dag_id), 30)
+    wait_until(lambda: jobs.dag_runs(dag_id), 90)
     (run,) = jobs.dag_runs(dag_id)
     assert run.end() == "success"
 
@@ -247,10 +247,10 @@ def test_a_job_may_follow_another(jobs):
     schedule = {"kind": "asset", "jobs": [first.replace("--", "/")]}
     second = jobs.save(snapshot_id=snapshot, schedule=schedule)
     assets = f"/api/v2/assets?uri_pattern={first.replace('--', '/')}"
-    wait_until(lambda: jobs.airflow.get(assets).json()["assets"][0]["producing_tasks"], 30)
+    wait_until(lambda: jobs.airflow.get(assets).json()["assets"][0]["producing_tasks"], 90)
 
     assert jobs.trigger(first).end() == "success"
-    wait_until(lambda: jobs.dag_runs(second), 30)
+    wait_until(lambda: jobs.dag_runs(second), 90)
     assert jobs.dag_runs(second)[0].end() == "success"
     assert jobs.runs(second)[0]["trigger"] == "asset"
 
@@ -265,19 +265,19 @@ def test_a_malformed_job_file_says_so_in_airflow_and_harms_no_other(jobs):
         found = jobs.airflow.get("/api/v2/importErrors").json()["import_errors"]
         return [error["stack_trace"] for error in found if broken in error["filename"]]
 
-    wait_until(errors, 30)
+    wait_until(errors, 90)
     assert f"Job {broken.replace('--', '/')}" in errors()[0]
     assert "taskz" in errors()[0]
     assert jobs.trigger(healthy).end() == "success"
 
     jobs.save(broken.partition("--")[2], snapshot_id=snapshot, title="Mended")
-    wait_until(lambda: not errors(), 30)
+    wait_until(lambda: not errors(), 90)
 
 
 def test_a_deleted_job_is_gone_from_airflow(jobs):
     dag_id = jobs.save(snapshot_id=jobs.snapshot(main="1"))
     assert jobs.service.delete(f"/jobs/{dag_id.replace('--', '/')}").is_success
-    wait_until(lambda: jobs.airflow.get(f"/api/v2/dags/{dag_id}").json()["is_stale"], 30)
+    wait_until(lambda: jobs.airflow.get(f"/api/v2/dags/{dag_id}").json()["is_stale"], 90)
 
 
 def test_a_pool_that_airflow_does_not_have_is_refused_and_one_that_it_has_is_used(jobs):
