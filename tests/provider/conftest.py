@@ -1,6 +1,8 @@
 """An Airflow home of its own for what the tests of the provider import."""
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +28,7 @@ token_file = {home}/token
 # Airflow reads its configuration when it is imported
 if "airflow" not in sys.modules:
     _home = Path(tempfile.mkdtemp(prefix="element-airflow-"))
+    atexit.register(shutil.rmtree, _home, ignore_errors=True)
     (_home / "plugins").mkdir()
     # as the entry point does where the package is installed
     (_home / "plugins" / "element.py").write_text(

@@ -21,7 +21,7 @@ from element_jupyter.provider.trigger import RunTrigger
 from tests.platform_fixture import free_ports, running_platform, wait_until
 from tests.provider.projects import store
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("control-plane")]
+pytestmark = [pytest.mark.timeout(180)]
 
 MINUTELY = {"kind": "cron", "expression": "* * * * *"}
 

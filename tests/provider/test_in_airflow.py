@@ -14,7 +14,7 @@ import pytest
 from tests.platform_fixture import ROOT, wait_until
 from tests.provider.projects import store
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), pytest.mark.xdist_group("platform")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300)]
 
 RECORD = f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom element_jupyter import record\n"
 WAITS = "import time\nprint('waiting', flush=True)\ntime.sleep(120)"
