@@ -47,7 +47,7 @@ NEXT: dict[RunState, frozenset[RunState]] = {
 
 
 PLATFORM_STOPPED = "Element was stopped."
-"""The reason of runs that ended with the platform: nobody wanted them to, so they may be retried."""
+"""The reason of runs that ended with the platform: nobody asked for it, so they may be retried."""
 
 
 class Trigger(StrEnum):

@@ -180,7 +180,9 @@ async def test_a_trigger_posts_follows_and_ends_the_task(service, save):
     event, log = await end_of(RunTrigger(request_for(save("print('hello')"))))
     assert isinstance(event, TaskSuccessEvent)
     run = service.get(f"/runs/{event.xcoms['run_id']}")
-    assert event.xcoms["return_value"]["output_path"] == run["output_path"]
+    returned = event.xcoms["return_value"]
+    assert isinstance(returned, dict)
+    assert returned["output_path"] == run["output_path"]
     assert event.xcoms["element_run"].endswith(f"/element/runs/{run['run_id']}")
     assert "hello" in log.split("\n")
     assert "The run succeeded" in log

@@ -7,6 +7,7 @@ import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -204,7 +205,7 @@ def test_a_run_in_progress_keeps_its_version_and_hands_values_on(jobs):
         second="n = 0\n\nprint('got', n)",
         other="raise RuntimeError('the new version')",
     )
-    tasks = [
+    tasks: list[dict[str, Any]] = [
         {"name": "first", "notebook": "first.ipynb"},
         {
             "name": "second",
