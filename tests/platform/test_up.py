@@ -180,7 +180,7 @@ def test_a_signal_while_it_starts_stops_everything(data):
 
 
 def test_after_a_kill_nothing_is_left_and_the_next_up_takes_over_at_the_same_url(data):
-    with running_platform(data, **SMALL) as killed:
+    with running_platform(data, **SMALL, **free_ports()) as killed:
         url = killed.service_url
         killed.up.kill()
         killed.up.wait()

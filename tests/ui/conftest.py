@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from element_jupyter.platform.state import read_state
 from labextension import build as front_end
+from tests.platform_fixture import free_ports
 from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -66,7 +67,7 @@ def running_platform(lab: Lab, log: Path) -> Iterator[None]:
     with log.open("wb") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "element_jupyter.cli", "up", "--data", str(lab.data)],
-            env={**os.environ, "ELEMENT_AIRFLOW": "false"},
+            env={**os.environ, **free_ports(), "ELEMENT_AIRFLOW": "false"},
             stdout=said,
             stderr=said,
         )
