@@ -1,4 +1,4 @@
-"""A triggerer that passes on what a trigger tells when it tells it.
+"""A triggerer that passes on what a trigger tells when it tells it, and that ends when told to.
 
 Airflow 3.3's looks once a second, for new triggers and for events alike, so that the end of a run
 is known in Airflow up to two seconds late. This one wakes at an event; it asks for new triggers
@@ -14,7 +14,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.jobs import triggerer_job_runner
-from airflow.jobs.triggerer_job_runner import TriggerRunner
+from airflow.jobs.triggerer_job_runner import TriggerRunner, TriggerRunnerSupervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _PERIOD_SECONDS: Final = 1.0
 _FETCH_SECONDS: Final = 0.05
 """The supervisor looks for triggers once it has answered; so long after, it has them."""
+
+_END_SECONDS: Final = 0.1
+"""How often the supervisor that stops looks whether its child has ended."""
 
 _LOG_SECONDS: Final = 0.5
 """A trigger's log is closed so long after its end: lines and events reach the supervisor by ways of
@@ -95,6 +98,28 @@ class _Announcing(deque[Any]):
         self._announce()
 
 
+class PromptTriggerRunnerSupervisor(TriggerRunnerSupervisor):
+    """Airflow's, which ends when its child has ended.
+
+    Airflow 3.3's waits for a word of the child on sockets, and thus 10 s when those were closed
+    before the child was gone.
+    """
+
+    _ending = False
+
+    def kill(self, *arguments: Any, **options: Any) -> None:
+        self._ending = True
+        super().kill(*arguments, **options)
+
+    def _service_subprocess(self, max_wait_time: float, *arguments: Any, **options: Any) -> Any:
+        if self._ending:
+            max_wait_time = min(max_wait_time, _END_SECONDS)
+        return super()._service_subprocess(max_wait_time, *arguments, **options)
+
+
 def install() -> None:
-    """Have the triggerer of this process use it; Airflow has no setting for that."""
+    """Have the triggerer of this process use both; Airflow has no setting for that."""
     triggerer_job_runner.TriggerRunner = PromptTriggerRunner  # type: ignore[misc]
+    triggerer_job_runner.TriggerRunnerSupervisor = (  # type: ignore[misc]
+        PromptTriggerRunnerSupervisor
+    )
