@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+from element_jupyter.platform.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 MARK = "ELEMENT_TEST_PLATFORM"
@@ -169,10 +170,7 @@ def platform() -> Iterator[RunningPlatform]:
 
 def free_ports() -> dict[str, str]:
     """Environment that gives a platform ports that nothing else uses now."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return {
-            "ELEMENT_PORT": str(first.getsockname()[1]),
-            "ELEMENT_AIRFLOW_PORT": str(second.getsockname()[1]),
-        }
+    first = second = free_port()
+    while second == first:
+        second = free_port()
+    return {"ELEMENT_PORT": str(first), "ELEMENT_AIRFLOW_PORT": str(second)}

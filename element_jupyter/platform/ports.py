@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 from typing import Final
 
@@ -36,7 +37,7 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
         port = given[name] or kept.get(name, 0)
         if not port or port in taken:
             usable = preferred not in taken and is_free(host, preferred)
-            port = preferred if usable else _free_port(host)
+            port = preferred if usable else free_port(host)
         elif not is_free(host, port):
             raise Conflict(
                 f"Port {port} of {host} is taken by another program.",
@@ -72,10 +73,16 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _free_port(host: str) -> int:
-    with socket.socket(_family(host)) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+def free_port(host: str = LOOPBACK) -> int:
+    """Return a port that is free now, outside the range that outgoing connections get theirs from.
+
+    Inside it (from 32768 on, in Linux) a connection may hold the port while nothing listens there;
+    so may a client that tries until it is answered: by itself, in the end.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(12_000)
+        if is_free(host, port):
+            return port
 
 
 def _family(host: str) -> socket.AddressFamily:

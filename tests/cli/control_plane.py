@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 import nbformat
 import pytest
 
+from element_jupyter.platform.ports import free_port
 from element_jupyter.platform.state import PlatformState, write_state
 
 SECONDS = 90
@@ -26,9 +26,7 @@ class ControlPlane:
     def __init__(self, data: Path, database_url: str) -> None:
         self.data = data
         data.mkdir(mode=0o700, exist_ok=True)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self._environment = {
             **os.environ,
             "ELEMENT_DATABASE_URL": database_url,

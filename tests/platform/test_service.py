@@ -15,13 +15,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from element_jupyter.platform.ports import free_port
+
 ROOT = Path(__file__).parents[2]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _start(data: Path, port: int, **environment: str) -> subprocess.Popen[str]:
@@ -55,7 +51,7 @@ def running(data: Path, port: int, database_url: str) -> Iterator[subprocess.Pop
 
 @pytest.fixture
 def port() -> int:
-    return _free_port()
+    return free_port()
 
 
 def test_it_serves_with_the_token_of_its_data_directory_and_ends_on_sigterm(

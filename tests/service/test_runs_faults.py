@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 from element_jupyter.adapters.blobs import FsspecBlobs, save
 from element_jupyter.adapters.project import scan
 from element_jupyter.adapters.sql.database import migrate
+from element_jupyter.platform.ports import free_port
 from tests.postgres_fixture import Server, embedded_binaries
 from tests.service.run_plane import HEADERS, plane
 from tests.service.test_runs import NOTEBOOKS, Client, alive, members, printed
@@ -30,9 +30,7 @@ class Process:
     """The control plane as a process of its own, killed and started again."""
 
     def __init__(self, data: Path, database_url: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api/v1"
         self._arguments = [
             str(data),
