@@ -74,7 +74,7 @@ class RunningPlatform:
             client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
             yield client
 
-    def wait_until_ready(self, seconds: float = 120) -> None:
+    def wait_until_ready(self, seconds: float = 240) -> None:
         def ready() -> bool:
             if self.up.poll() is not None:
                 pytest.fail(f"element up ended with {self.up.returncode}:\n{self.log()}")
@@ -102,7 +102,7 @@ class RunningPlatform:
                 continue
         return found
 
-    def stop(self, seconds: float = 40) -> int:
+    def stop(self, seconds: float = 60) -> int:
         self.up.send_signal(signal.SIGINT)
         return self.up.wait(seconds)
 

@@ -72,7 +72,7 @@ def running_platform(lab: Lab, log: Path) -> Iterator[None]:
             stderr=said,
         )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not ((state := read_state(lab.data / "state.json")) and state.ready):
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"The platform did not start:\n{log.read_text()}")
