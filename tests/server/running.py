@@ -32,7 +32,7 @@ class Lab:
             base_url=self.url,
             headers={"Authorization": f"token {JUPYTER_TOKEN}", **headers},
             trust_env=False,
-            timeout=20,
+            timeout=60,
         )
 
 
@@ -71,11 +71,11 @@ def running_lab(home: Path, *arguments: str, program: str = "jupyter_server") ->
         yield Lab(_url(process, home), lab.root, lab.data)
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def _url(process: subprocess.Popen[bytes], home: Path) -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         for file in home.glob(f"runtime/jpserver-{process.pid}.json"):
             with contextlib.suppress(ValueError, httpx.TransportError):

@@ -21,6 +21,9 @@ from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
 
 CHROMIUM = Path("/usr/bin/chromium")
 
+# a deadline for a busy machine; what is there is seen at once
+expect.set_options(timeout=60_000)
+
 
 @contextlib.contextmanager
 def running_jupyterlab(home: Path) -> Iterator[Lab]:
@@ -118,9 +121,9 @@ def open_notebook(browser: Browser) -> Iterator[Callable[[Lab], Page]]:
             page.goto(
                 f"{lab.url}lab/workspaces/a-test/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}"
             )
-            expect(page.get_by_role("tab", name="daily.ipynb")).to_be_visible(timeout=60_000)
+            expect(page.get_by_role("tab", name="daily.ipynb")).to_be_visible()
             ready = page.locator(".jp-Notebook-ExecutionIndicator")
-            expect(ready).to_be_visible(timeout=60_000)
+            expect(ready).to_be_visible()
             return page
 
         yield opened
