@@ -189,7 +189,7 @@ def test_a_part_that_is_killed_takes_its_children_along_and_comes_back(platform,
     process = psutil.Process(part()["pid"])
     children = process.children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
-    psutil.wait_procs(children, 10)
+    psutil.wait_procs(children, 60)
     assert not [child for child in children if child.is_running()]
     wait_until(lambda: part()["restarts"] > restarts and platform.state["ready"], 120, platform.log)
     assert run_dag(platform, "waiting", WAITING) == "success"

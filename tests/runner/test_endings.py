@@ -59,7 +59,7 @@ while True:
     finished = await begun.finished()
 
     assert (finished.state, begun.code) == (RunState.STOPPED, 143)
-    assert 0.5 <= time.monotonic() - asked < 8
+    assert 0.5 <= time.monotonic() - asked < 30
     assert [pid for pid in pids if alive(pid)] == []
 
 
