@@ -373,6 +373,7 @@ def kernel_environment(
     environment: Mapping[str, str], added: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """Return the variables that a kernel may see: not ours nor Airflow's, but `added`."""
-    ours = ("ELEMENT_", "AIRFLOW_", "_AIRFLOW_", "JPY_PARENT_PID", "JPY_INTERRUPT_EVENT")
+    jupyter = ("JPY_PARENT_PID", "JPY_INTERRUPT_EVENT")
+    ours = ("ELEMENT_", "AIRFLOW_", "_AIRFLOW_", "SPT_NOENV", *jupyter)
     kept = {name: value for name, value in environment.items() if not name.startswith(ours)}
     return {**kept, **(added or {})}

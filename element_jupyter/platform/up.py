@@ -221,7 +221,9 @@ class Platform:
 
     def _components(self, database: list[Component], place: Place) -> list[Component]:
         needs = tuple(component.name for component in database)
-        runner = fork_server(self._data, "runner", "Notebook runner", list(PRELOAD), {})
+        # setproctitle would write over the environment of a run, by which ps and tools tell it
+        named = {"SPT_NOENV": "1"}
+        runner = fork_server(self._data, "runner", "Notebook runner", list(PRELOAD), named)
         components = [*database, runner, self._service(needs, place)]
         if place.airflow_url is not None:
             airflow = Airflow(
