@@ -43,11 +43,19 @@ while not os.path.exists({str(self.end_file)!r}):
 
     @property
     def alive(self) -> list[int]:
-        return [pid for pid in self.pids if psutil.pid_exists(pid)]
+        return [pid for pid in self.pids if is_alive(pid)]
 
     def record(self, platform: RunningPlatform) -> dict:
         with platform.service() as service:
             return service.get(f"/runs/{self.run_id}").json()
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether it runs; an orphan that was killed may wait a moment for init to collect it."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def start(service: httpx.Client, code: str) -> str:
