@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
 from element_jupyter import config
+from element_jupyter.cli.output import JsonOption, print_json
 from element_jupyter.platform.notebooks_at_stop import Waiting
 from element_jupyter.platform.supervisor import Component, State, Status
 from element_jupyter.platform.up import Place, Platform, Stop
@@ -33,18 +36,26 @@ def up(
             help="When it is stopped, let running notebooks go on for the next `element up`.",
         ),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start the platform on this machine, in the foreground; Ctrl-C stops all of it.
 
     Notebooks that run are stopped first, and waited for; a second Ctrl-C kills them. What is queued
-    stays queued.
+    stays queued. With --json, a line for each thing that happens: `component`, `ready`, `stopped`.
     """
     settings = config.load(data_dir=str(data) if data else None, port=port)
     console = Console(stderr=True, highlight=False)
-    asyncio.run(_run(settings, console, leave_runs=leave_runs))
+    tell = functools.partial(print_json, indent=None) if as_json else _nothing
+    asyncio.run(_run(settings, console, tell, leave_runs=leave_runs))
 
 
-async def _run(settings: config.Element, console: Console, *, leave_runs: bool) -> None:
+Tell = Callable[[dict[str, Any]], None]
+
+
+def _nothing(_: dict[str, Any]) -> None: ...
+
+
+async def _run(settings: config.Element, console: Console, tell: Tell, *, leave_runs: bool) -> None:
     stop = Stop(leave_runs=leave_runs)
     loop = asyncio.get_running_loop()
     asked_at = 0.0
@@ -62,6 +73,14 @@ async def _run(settings: config.Element, console: Console, *, leave_runs: bool) 
         loop.add_signal_handler(number, ask_to_stop)
 
     def ready(place: Place) -> None:
+        tell(
+            {
+                "event": "ready",
+                "service_url": place.service_url,
+                "airflow_url": place.airflow_url,
+                "data_dir": str(settings.data),
+            }
+        )
         console.print(
             f"[bold]Element is ready[/]  {place.service_url}   data in {settings.data}",
             soft_wrap=True,
@@ -79,7 +98,8 @@ async def _run(settings: config.Element, console: Console, *, leave_runs: bool) 
             soft_wrap=True,
         )
 
-    left = await Platform(settings, _Progress(console), waiting).run(ready, stop)
+    left = await Platform(settings, _Progress(console, tell), waiting).run(ready, stop)
+    tell({"event": "stopped", "runs_left": left})
     console.print("Stopped.")
     if left:
         runs = (
@@ -93,8 +113,9 @@ async def _run(settings: config.Element, console: Console, *, leave_runs: bool) 
 class _Progress:
     """One line for each component that starts, is ready, fails or has been stopped."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, tell: Tell) -> None:
         self._console = console
+        self._tell = tell
         self._shown: dict[str, State] = {}
 
     def __call__(self, component: Component, status: Status) -> None:
@@ -102,6 +123,7 @@ class _Progress:
         if before is status.state:
             return
         self._shown[component.name] = status.state
+        self._tell({"event": "component", "name": component.name, "state": status.state})
         if status.state is State.READY and status.ready_after_seconds is not None:
             self._line("green", "ready", component, f"in {status.ready_after_seconds:.1f} s")
         elif status.state is State.RESTARTING:

@@ -171,6 +171,17 @@ def test_a_signal_stops_everything(data, number):
     assert not (data / "state.json").exists()
 
 
+def test_a_program_is_told_line_by_line_what_happens(data):
+    with running_platform(data, "--json", **SMALL, **free_ports()) as platform:
+        url = platform.service_url
+    lines = [line for line in platform.log().splitlines() if line.startswith("{")]
+    told = [json.loads(line) for line in lines]
+    assert {"event": "component", "name": "postgres", "state": "ready"} in told
+    (ready,) = [event for event in told if event["event"] == "ready"]
+    assert (ready["service_url"], ready["data_dir"]) == (url, str(data))
+    assert told[-1] == {"event": "stopped", "runs_left": 0}
+
+
 def test_a_signal_while_it_starts_stops_everything(data):
     platform = start_platform(data, **SMALL, **free_ports())
     wait_until((data / "state.json").exists)
