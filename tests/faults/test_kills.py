@@ -205,7 +205,9 @@ def test_a_kill_leaves_nothing_stuck_lost_or_doubled(
     for run in runs:
         notes = bench.notes(run["run_id"])
         assert notes.count("start") <= 1, "executed twice"
-        assert notes.count("end") == (run["state"] == "succeeded"), run
+        # a runner that is killed after the last cell has not told that it succeeded
+        assert notes.count("end") == 1 or run["state"] != "succeeded", run
+        assert notes.count("end") <= 1, "executed twice"
     if victim not in {"runner", "kernel"}:
         assert len(runs) == 1, f"{victim} is no reason for a second run: {runs}"
     elif not ended_before:
