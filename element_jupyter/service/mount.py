@@ -134,6 +134,7 @@ class RouteHandler(web.RequestHandler):
         self.upload: Spool | None = None
         self.received_bytes = self.limit_bytes = 0
         self.refused: Exception | None = None
+        self.undecodable = self.body_has_come = False
         self.work: asyncio.Task[Any] | None = None
         self.began = time.monotonic()
 
@@ -144,6 +145,14 @@ class RouteHandler(web.RequestHandler):
         self.set_header("Content-Security-Policy", CONTENT_POLICY)
 
     # ------------------------------------------------------------------------------ before the body
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        """Leave it to `_admit` to refuse what is not UTF-8: Tornado would not await the body."""
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            self.undecodable = True
+            return ""
 
     async def prepare(self) -> None:
         try:
@@ -161,6 +170,8 @@ class RouteHandler(web.RequestHandler):
 
     async def _admit(self) -> None:
         self._check_host()
+        if self.undecodable:
+            raise Invalid("The address is not UTF-8.")
         self.route = self.verbs.get(self.request.method or "", NOWHERE)
         if self.route is NOWHERE:
             self._no_route()
@@ -238,6 +249,7 @@ class RouteHandler(web.RequestHandler):
     post = put = delete = patch = head = options = get
 
     async def _run(self) -> None:
+        self.body_has_come = True
         if self.refused is not None:
             self._answer_error(self.refused)
         if self._finished:
@@ -393,6 +405,8 @@ class RouteHandler(web.RequestHandler):
         problem, status = self._problem(error)
         self.clear()
         self.set_status(status)
+        if not self.body_has_come:
+            self.set_header("Connection", "close")  # Tornado does, and does not say so
         if isinstance(error, _WrongVerb):
             self.set_header("Allow", ", ".join(error.verbs))
         if status == HTTPStatus.UNAUTHORIZED:

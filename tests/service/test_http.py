@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -246,7 +247,9 @@ async def test_a_large_body_is_not_awaited_from_somebody_unknown(served):
     reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
     head = b"PUT /api/v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000000\r\n\r\n"
     writer.write(head + b"first bytes")
-    assert (await reader.readline()).split()[1] == b"401"
+    answer = await reader.readuntil(b"\r\n\r\n")
+    assert answer.split()[1] == b"401"
+    assert b"Connection: close" in answer
     writer.close()
 
 
@@ -285,6 +288,25 @@ async def test_an_unknown_address_is_404_and_a_wrong_verb_405(served):
 )
 async def test_a_malformed_address_names_the_field(served, path, field):
     assert await _problem(await served.client.get(path)) == (400, "invalid", field)
+
+
+@pytest.mark.parametrize("path", ["/things/alice/%ff", "/things/alice/sales?deap=true", "/nowhere"])
+async def test_a_refusal_awaits_the_body_and_leaves_the_connection_to_the_next(served, path):
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    head = "Host: 127.0.0.1\r\nAuthorization: Bearer alice\r\nContent-Length: 2\r\n\r\n"
+    for _ in range(2):
+        writer.write(f"PUT /api/v1{path} HTTP/1.1\r\n{head}".encode())
+        await writer.drain()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.2)
+        writer.write(b"{}")
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 40")
+        assert b"Connection: close" not in answer
+        length = int(re.search(rb"Content-Length: (\d+)", answer)[1])
+        await reader.readexactly(length)
+    writer.close()
+    await writer.wait_closed()
 
 
 @pytest.mark.parametrize(
