@@ -119,6 +119,7 @@ async def serving(settings: config.Element) -> AsyncIterator[str]:
             application(mounted), max_body_size=1 << 40, idle_connection_timeout=120
         )
         server.add_sockets(sockets)
+        stack.push_async_callback(mounted.let_go)
         stack.push_async_callback(server.close_all_connections)
         stack.push_async_callback(mounted.end_streams)
         stack.callback(server.stop)

@@ -81,6 +81,7 @@ class Mounted:
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
     waiting: dict[asyncio.Task[Any], asyncio.Event] = field(default_factory=dict)
     """The streams and long polls under way, which a shutdown ends; set once they are answered."""
+    busy: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def end_streams(self) -> None:
         """End the streams and long polls, and wait until their readers have been told."""
@@ -91,6 +92,11 @@ class Mounted:
             async with asyncio.timeout(END_SECONDS):
                 for each in answered:
                     await each.wait()
+
+    async def let_go(self) -> None:
+        """Wait, once the connections are closed, until no request uses the services any more."""
+        if self.busy:
+            await asyncio.wait(self.busy, timeout=END_SECONDS)
 
 
 def handlers(routes: Iterable[Route], mounted: Mounted, prefix: str = API) -> list[Any]:
@@ -155,6 +161,9 @@ class RouteHandler(web.RequestHandler):
             return ""
 
     async def prepare(self) -> None:
+        if task := asyncio.current_task():
+            self.mounted.busy.add(task)
+            task.add_done_callback(self.mounted.busy.discard)
         try:
             await self._admit()
         except Exception as error:  # noqa: BLE001 - answered, once the body has come

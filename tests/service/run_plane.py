@@ -118,6 +118,7 @@ async def plane(
         await mounted.end_streams()
         server.stop()
         await server.close_all_connections()
+        await mounted.let_go()
         await runs.close()
         provisioner.close()
         await engine.dispose()

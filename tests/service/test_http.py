@@ -43,6 +43,7 @@ ALICE = {"Authorization": "Bearer alice"}
 @dataclass
 class World:
     root: Path
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     uploads: list[Path] = field(default_factory=list)
 
@@ -124,6 +125,12 @@ async def break_down(_: World) -> Colour:
     raise RuntimeError("the secret is 42")
 
 
+async def take_long(world: World) -> None:
+    world.begun.set()
+    await asyncio.sleep(0.3)
+    world.gone.set()
+
+
 async def say_healthy(_: World) -> dict[str, str]:
     return {"status": "ok"}
 
@@ -143,6 +150,7 @@ ROUTES = (
     Route("GET", "/files/{path:path}", get_file, access=allow(Action.READ)),
     Route("PUT", "/uploads", take_upload, access=allow(Action.RUN), body_limit_bytes=3_000_000),
     Route("GET", "/broken", break_down, access=allow(Action.READ)),
+    Route("POST", "/long", take_long, access=allow(Action.READ), status=204),
     Route("GET", "/health", say_healthy, access=PUBLIC),
     Route(
         "POST",
@@ -517,3 +525,12 @@ async def _until(holds, seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+async def test_what_changes_something_is_finished_before_a_shutdown_goes_on(served):
+    asked = asyncio.create_task(served.client.post("/long"))
+    await served.world.begun.wait()
+    asked.cancel()
+    assert not served.world.gone.is_set()
+    await served.mounted.let_go()
+    assert served.world.gone.is_set()
