@@ -26,9 +26,10 @@ from typing import Any, Final
 import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.connect import KernelConnectionInfo, write_connection_file
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
-from traitlets import TraitError
+from traitlets import TraitError, Type
 
 from element_jupyter.core.errors import ElementError, Invalid
 from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_words, oom_kills
@@ -83,6 +84,22 @@ def find_kernel(name: str) -> KernelSpec:
             field="kernel",
         )
     return spec
+
+
+class _Shell(AsyncZMQSocketChannel):
+    """The channel of requests and their replies."""
+
+    def send(self, message: Message) -> None:
+        """Send by another handle of the socket, and look whether a reply came in that moment.
+
+        Whoever uses a ZeroMQ socket takes the one notice that something has come to it.
+        """
+        super().send(message)
+        self.socket.get(zmq.EVENTS)
+
+
+class _Client(AsyncKernelClient):
+    shell_channel_class = Type(_Shell)
 
 
 class Kernel:
@@ -231,7 +248,7 @@ class Kernel:
         self._context.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         self._context.setsockopt(zmq.RCVHWM, 0)  # beyond a limit, outputs would be dropped
         self._context.setsockopt(zmq.LINGER, 0)
-        self.client = AsyncKernelClient(context=self._context)
+        self.client = _Client(context=self._context)
         self.client.load_connection_info(connection)
         self.client.allow_stdin = False
         self._control = self.client.control_channel

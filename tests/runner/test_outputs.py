@@ -115,6 +115,14 @@ async def test_widgets_keep_their_state_and_what_they_capture(run):
     assert models["OutputModel"]["outputs"][0]["text"] == "captured\n"
 
 
+async def test_no_reply_is_missed_while_a_widget_is_told_something(run):
+    captures = [f"with o:\n    print({n})" for n in range(60)]
+
+    _, finished = await run(notebook("import ipywidgets as w\no = w.Output()", *captures))
+
+    assert finished.state is RunState.SUCCEEDED, finished.reason
+
+
 async def test_text_that_utf8_cannot_hold_is_told_without_what_it_cannot(tmp_path):
     log = EventLog(tmp_path / "events.jsonl")
     LiveOutputs(log).output(0, "a", {"output_type": "stream", "name": "stdout", "text": "a\ud800b"})
