@@ -1,6 +1,6 @@
 # Every target does all the set-up that it needs, once: on a bare Debian 12, `make demo` and
 # `make test` need nothing but Python 3.11. What is missing goes into .tools and .venv here; only
-# Chromium, PostgreSQL's server and git come from apt, and only for the tests.
+# Chromium, PostgreSQL's server, bubblewrap and git come from apt, and only for the tests.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -66,6 +66,8 @@ lint: .venv/.synced-dev node_modules/.installed
 generate: .venv/.synced-test node_modules/.installed
 	python -m element_jupyter.platform.openapi > build/openapi.json
 	mv build/openapi.json docs/reference/openapi.json
+	python -m element_jupyter.platform.environments.schema > build/environments-openapi.json
+	mv build/environments-openapi.json docs/reference/environments-openapi.json
 	python docs/generate.py
 	jlpm generate
 
@@ -124,5 +126,6 @@ node_modules/.installed: package.json yarn.lock .yarnrc.yml | .venv/.synced-run 
 .tools/.system: | .tools/.uv
 	@command -v git >/dev/null || $(APT) git
 	@command -v chromium >/dev/null || $(APT) chromium
+	@command -v bwrap >/dev/null || $(APT) bubblewrap
 	@compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || $(APT) postgresql
 	@touch $@

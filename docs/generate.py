@@ -30,15 +30,20 @@ sentence and a hint on standard error, and with `--json` one document on standar
 # Configuration
 
 A setting comes from, in this order: the option of a command; `element_config.py` in the data
-directory, as `c.Element.<name> = …`; the environment, as `ELEMENT_<NAME>`; the default.
+directory, as `c.Element.<name> = …`; the environment, as `ELEMENT_<NAME>` (a list is separated by
+spaces there); the default.
 """,
     "rest": """\
 # REST interface
 
 JSON, with `Authorization: Bearer <token>`; the token is in the file `token` of the data directory.
 JupyterLab's server has the same under `/element/api/v1`, for whoever is signed in there. An error
-is `{code, message, hint, field?}`. The whole document, for programs: [openapi.json](openapi.json),
-or `GET /api/v1/openapi.json`. A required key must be in what is sent, and always is in an answer.
+is `{code, message, hint, field?, details}`. The whole document, for programs:
+[openapi.json](openapi.json), or `GET /api/v1/openapi.json`. A required key must be in what is sent,
+and always is in an answer.
+
+Environments lie where the notebooks are, so JupyterLab's server alone answers what is about them,
+under `/element/api/v1/environments`: [environments-openapi.json](environments-openapi.json).
 """,
     "job_file": """\
 # job.yaml
@@ -54,6 +59,7 @@ KINDS = {
     "Bool": "True or False",
     "Float": "A number",
     "Int": "A whole number",
+    "List": "A list of texts",
     "Unicode": "A text",
 }
 
@@ -109,8 +115,9 @@ def configuration() -> str:
     lines = [PREFACES["configuration"]]
     for name, trait in sorted(Element.class_traits(config=True).items()):
         lines += ["", f"## `{name}`", "", KINDS[type(trait).__name__]]
-        computed = hasattr(Element, f"_{name}") or trait.default_value in {"", 0}
-        lines[-1] += "." if computed else f"; default `{trait.default_value!r}`."
+        value = trait.default()
+        computed = hasattr(Element, f"_{name}") or value in ("", 0, [])
+        lines[-1] += "." if computed else f"; default `{value!r}`."
         lines += ["", inspect.cleandoc(trait.help)]
     return _page(lines)
 

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, Float, Int, TraitError, Unicode, default, validate
+from traitlets import Bool, Float, Int, List, TraitError, Unicode, default, validate
 from traitlets.config import Config, Configurable
 from traitlets.config.loader import PyFileConfigLoader
 
@@ -117,6 +117,79 @@ class Element(Configurable):
         help="Whether `element up` runs Airflow; nothing fires without it.",
     )
 
+    environments = Bool(
+        True,
+        config=True,
+        help="""
+        Whether the `python3` kernel of a notebook gets the environment of its definition file.
+
+        Off: the kernels that are installed here are used as they are, in editors and in runs.
+        """,
+    )
+    environment_store = Unicode(
+        "",
+        config=True,
+        help="""
+        Directory of built environments. Empty is `environments/` in the data directory.
+
+        Several data directories may share one; it should be on a local disk.
+        """,
+    )
+    environments_dir = Unicode(
+        "",
+        config=True,
+        help="""
+        Directory of shared definitions: each directory in it is offered by its name.
+
+        The one named `default` is for notebooks without a definition. Empty: those that come with
+        Element.
+        """,
+    )
+    python = Unicode(
+        "",
+        config=True,
+        help="Python of environments that do not ask for one, e.g. `3.12`. Default: the one here.",
+    )
+    index_urls = List(
+        Unicode(),
+        ["https://pypi.org/simple"],
+        config=True,
+        help="""
+        Package indexes, most trusted first: a package is taken from the first that has it.
+
+        No credentials in them: those come from `~/.netrc`, a keyring or, for one that is written
+        with a name, as `ours=https://…`, from `UV_INDEX_OURS_USERNAME` and `…_PASSWORD`.
+        """,
+    )
+    find_links = List(Unicode(), config=True, help="Directories or pages of wheels, besides.")
+    channels = List(
+        Unicode(),
+        ["https://conda.anaconda.org/conda-forge"],
+        config=True,
+        help="Conda channels that definitions may use, most trusted first.",
+    )
+    allowed_origins = List(
+        Unicode(),
+        config=True,
+        help="""
+        Other places that definitions may take packages from without asking the person: URLs of
+        indexes, pages or repositories; what begins with one of them is allowed.
+        """,
+    )
+    allowed_builds = List(
+        Unicode(),
+        config=True,
+        help="""
+        Packages that exist as source only and may be built, in a sandbox; `*` is all.
+
+        Building runs code of the package. Others need the recorded trust of a person.
+        """,
+    )
+    build_timeout_seconds = Float(
+        900.0, min=1.0, config=True, help="Time that building one environment may take."
+    )
+    offline = Bool(False, config=True, help="Never ask an index: only what is in the cache.")
+
     @default("data_dir")
     def _data_dir(self) -> str:
         return str(Path.home() / ".local" / "share" / "element")
@@ -137,6 +210,21 @@ class Element(Configurable):
     def _absolute(self, proposal: Any) -> str:
         return str(Path(proposal["value"]).expanduser().absolute())
 
+    @validate("environment_store", "environments_dir")
+    def _absolute_or_empty(self, proposal: Any) -> str:
+        given = str(proposal["value"])
+        return str(Path(given).expanduser().absolute()) if given else ""
+
+    @validate("index_urls", "find_links", "channels", "allowed_origins")
+    def _without_credentials(self, proposal: Any) -> list[str]:
+        for url in proposal["value"]:
+            if "@" in url.partition("://")[2].partition("/")[0]:
+                raise TraitError(
+                    f"Element.{proposal['trait'].name} has a URL with credentials: put them into "
+                    "~/.netrc, a keyring, or UV_INDEX_<NAME>_USERNAME and …_PASSWORD."
+                )
+        return list(proposal["value"])
+
     @validate("host")
     def _loopback(self, proposal: Any) -> str:
         if proposal["value"] not in {"127.0.0.1", "::1", "localhost"}:
@@ -151,6 +239,13 @@ class Element(Configurable):
         return Path(self.data_dir)
 
     @property
+    def store(self) -> Path:
+        """Where environments are built."""
+        return (
+            Path(self.environment_store) if self.environment_store else self.data / "environments"
+        )
+
+    @property
     def token_file(self) -> Path:
         return self.data / "token"
 
@@ -162,14 +257,16 @@ class Element(Configurable):
 def load(**arguments: Any) -> Element:
     """Read the configuration; `arguments` that are not None win over file and environment.
 
+    A list in a variable is separated by spaces.
+
     Raises:
         TraitError: a value is malformed; the message names the trait.
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    environment = {
-        name: trait.from_string(os.environ[variable])
+    environment: dict[str, Any] = {
+        name: text.split() if isinstance(trait, List) else trait.from_string(text)
         for name, trait in Element.class_traits(config=True).items()
-        if (variable := f"ELEMENT_{name.upper()}") in os.environ
+        if (text := os.environ.get(f"ELEMENT_{name.upper()}")) is not None
     }
     data_dir = given.get("data_dir") or environment.get("data_dir") or Element().data_dir
     path = Path(data_dir).expanduser()

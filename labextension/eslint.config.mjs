@@ -23,7 +23,7 @@ const strict = Object.fromEntries(
 );
 
 export default tseslint.config(
-  { ignores: ['labextension/src/api/schema.ts'] },
+  { ignores: ['labextension/src/api/*schema.ts'] },
   eslint.configs.recommended,
   tseslint.configs.recommended,
   {

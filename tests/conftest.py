@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +15,17 @@ pytest_plugins = ["tests.postgres_fixture", "tests.platform_fixture"]
 SHARE_A_PLATFORM = {
     "tests/adapters/test_airflow.py",
     "tests/platform/test_airflow.py",
+    "tests/platform/test_same_environment.py",
     "tests/provider/test_in_airflow.py",
 }
+
+
+ENVIRONMENT_STORE = Path(tempfile.gettempdir()) / f"element-test-environments-{os.getuid()}"
+"""Where tests that are not about building find the default environment, once it is built."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("ELEMENT_ENVIRONMENT_STORE", str(ENVIRONMENT_STORE))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -27,6 +27,9 @@ FACES = {
 }
 """The faces, and the frameworks that each may import."""
 
+IN_KERNEL_LIBRARIES = {"IPython", "ipykernel", "packaging", "traitlets"}
+"""What the code that runs inside a kernel may import: what ipykernel brings along."""
+
 PLAIN_LIBRARIES = {"httpx", "psutil", "pydantic", "setproctitle", "traitlets", "yaml"}
 """What any face may import: libraries that bring no framework along."""
 
@@ -39,6 +42,7 @@ INSIDE = {
     "cli": {"core", "platform", "config", "cli"},
     "config": {"core"},
     "recording": {"core"},
+    "in_kernel": set(),  # it runs where Element is not installed
     **{face: {"core", face} for face in FACES},
 }
 """Which parts of the package each part may import; what is not listed here may import all."""
@@ -105,6 +109,8 @@ def imports_out_of_bounds(root: Path) -> list[str]:
                 allowed = True
             elif part == "core":
                 allowed = top in CORE_LIBRARIES
+            elif part == "in_kernel":
+                allowed = top in IN_KERNEL_LIBRARIES
             elif part in FACES:
                 allowed = top in FACES[part] | PLAIN_LIBRARIES
             else:
@@ -119,6 +125,8 @@ def _may_import_inside(module: Module, target: str) -> bool:
     first = target.partition(".")[0]
     if part not in INSIDE or first in INSIDE[part]:
         return True
+    if part == "in_kernel":
+        return False
     if part == "adapters" and first == "adapters":
         return len(module.parts) < 2 or target.split(".")[1:2] == [module.parts[1]]
     return first == part and len(module.parts) == 1
@@ -272,6 +280,8 @@ PLANTED = [
     ("adapters/p/q.py", "from element_jupyter.adapters.a import b", "must not import"),
     ("cli/a.py", "from element_jupyter.adapters.b import c", "must not import {}.adapters.b.c"),
     ("config.py", "from element_jupyter.service import x", "config:2 must not import"),
+    ("in_kernel/a.py", "import pydantic", "in_kernel.a:2 must not import pydantic"),
+    ("in_kernel/a.py", "from element_jupyter.core import x", "must not import {}.core.x"),
     ("core/long.py", "a = 1\n" * 499 + "a = 1", "core.long has 501 lines, more than 500"),
     ("core/utils.py", "a = 1", "core.utils: 'utils' says nothing about what is in it"),
     ("service/common/x.py", "a = 1", "service.common.x: 'common' says nothing"),

@@ -20,7 +20,14 @@ def test_a_reference_page_is_current(page: str):
     assert generate.PAGES[page]() == written, "Write it anew: python docs/generate.py"
 
 
-def test_the_front_end_s_types_follow_the_rest_interface(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("document", "types"),
+    [
+        ("openapi.json", "schema.ts"),
+        ("environments-openapi.json", "environments-schema.ts"),
+    ],
+)
+def test_the_front_end_s_types_follow_the_rest_interface(document: str, types: str, tmp_path: Path):
     node = shutil.which("node")
     generator = PROJECT / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
     if node is None or not generator.exists():
@@ -29,7 +36,7 @@ def test_the_front_end_s_types_follow_the_rest_interface(tmp_path: Path):
 
     subprocess.run(
         [
-            *(node, str(generator), str(generate.REFERENCE / "openapi.json")),
+            *(node, str(generator), str(generate.REFERENCE / document)),
             *("--default-non-nullable", "false", "-o", str(made)),
         ],
         check=True,
@@ -37,7 +44,7 @@ def test_the_front_end_s_types_follow_the_rest_interface(tmp_path: Path):
         cwd=PROJECT,
     )
 
-    schema = PROJECT / "labextension" / "src" / "api" / "schema.ts"
+    schema = PROJECT / "labextension" / "src" / "api" / types
     assert made.read_text() == schema.read_text(), "Write them anew: jlpm generate"
 
 

@@ -34,6 +34,7 @@ from pathspec import GitIgnoreSpec
 from pydantic import ValidationError
 
 from element_jupyter.core import readings
+from element_jupyter.core.environments.definitions import DEFINITION_FILES
 from element_jupyter.core.errors import Conflict, Invalid
 from element_jupyter.core.readings import Reading, Stamp
 from element_jupyter.core.snapshots import (
@@ -66,10 +67,11 @@ class Scan:
 
 
 def find_root(notebook: Path) -> Path:
-    """Return the nearest directory upwards that holds `.git`, else the notebook's own.
+    """Return the nearest directory upwards that holds `.git`, else one with a definition file.
 
-    The climb ends below the home directory, at `/`, at another file system, and at a directory
-    where anybody may create files (`/tmp`): a repository there belongs to somebody else's intent.
+    Where neither is found, it is the notebook's own. The climb ends below the home directory, at
+    `/`, at another file system, and at a directory where anybody may create files (`/tmp`): a
+    repository there belongs to somebody else's intent.
     """
     start = notebook.absolute().parent.resolve()
     home = Path.home().resolve()
@@ -77,6 +79,7 @@ def find_root(notebook: Path) -> Path:
         device = start.stat().st_dev
     except OSError as error:
         raise Invalid(f"There is no directory '{start}'.", field="notebook") from error
+    defining: Path | None = None
     for directory in (start, *start.parents):
         status = directory.stat()
         open_to_all = status.st_mode & stat.S_ISVTX and status.st_mode & stat.S_IWOTH
@@ -84,7 +87,9 @@ def find_root(notebook: Path) -> Path:
             break
         if os.path.lexists(directory / ".git"):
             return directory
-    return start
+        if defining is None and any((directory / name).is_file() for name in DEFINITION_FILES):
+            defining = directory
+    return defining or start
 
 
 def scan(

@@ -183,3 +183,5 @@ def _say_error(output: Output, path: Path, line: int | None, error: ElementError
     output.note(Text.assemble((f"{place}: ", "bold red"), error.message))
     if error.hint:
         output.note(Text.assemble(("  Hint: ", "bold"), error.hint))
+    for row in error.details.splitlines():
+        output.note(Text(f"  {row}", style="dim"))

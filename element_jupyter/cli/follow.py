@@ -87,8 +87,10 @@ class Lines:
             case RunStarted():
                 self._total = event.cells_total
                 self.now = "running"
+                where = f" in {clean(event.pin.definition)}" if event.pin else ""
                 yield Text.assemble(
-                    state_text("running"), f"  {event.cells_total} cells, kernel {event.kernel}"
+                    state_text("running"),
+                    f"  {event.cells_total} cells, kernel {event.kernel}{where}",
                 )
             case CellStarted():
                 self._number += 1

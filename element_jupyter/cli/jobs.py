@@ -17,6 +17,7 @@ from element_jupyter.cli.output import (
     Output,
     ago,
     clock,
+    environment_lines,
     state_text,
     table,
 )
@@ -87,6 +88,7 @@ def show(job: JobArgument, data: DataOption = None, as_json: JsonOption = False)
         paused = ("  paused", "yellow") if stored.job.paused else ""
         lines.append(Text.assemble(schedules.describe(schedule), paused))
         lines += _fires(schedule) if not stored.job.paused else []
+    lines += environment_lines(stored.pins)
     output.result(stored, *lines, "", JOB_FORMAT.write(stored.job).rstrip())
 
 

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "apply": Entry("apply", "apply", "Create or update jobs from files.", _NOTEBOOKS),
     "jobs": Entry("jobs", "app", "Look at jobs, pause, trigger, edit and delete them.", _NOTEBOOKS),
     "runs": Entry("runs", "app", "Look at runs, follow, stop and start them.", _NOTEBOOKS),
+    "env": Entry("env", "app", "Show, lock, build and keep environments.", _NOTEBOOKS),
     "schema": Entry("schema", "app", "Print the schema of the files.", _NOTEBOOKS),
 }
 
@@ -174,6 +175,8 @@ def _tell(problem: dict[str, Any], *, as_json: bool) -> None:
         console.print(Text.assemble(("Error: ", "bold red"), problem["message"]))
         if problem["hint"]:
             console.print(Text.assemble(("Hint: ", "bold"), problem["hint"]))
+        if problem.get("details"):
+            console.print(Text(problem["details"], style="dim"))
 
 
 def _silence() -> None:

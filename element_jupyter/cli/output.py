@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.values import Value
 
 JsonOption = Annotated[
@@ -161,6 +162,27 @@ def duration(time: timedelta | float | None) -> str:
 def lasted(started: datetime | None, finished: datetime | None) -> str:
     """Return how long something took, or has taken so far."""
     return duration((finished or datetime.now(UTC)) - started) if started else ""
+
+
+def environment_lines(pins: Mapping[str, Pin]) -> list[Text]:
+    """Return the environments that a job's tasks are pinned to, one line for those that share."""
+    tasks: dict[Pin, list[str]] = {}
+    for task, pin in pins.items():
+        tasks.setdefault(pin, []).append(task)
+    return [
+        Text.assemble(
+            ("Environment ", "dim"),
+            environment_text(pin.definition, pin.python, pin.environment_id),
+            (f"  of {', '.join(names)}" if len(tasks) > 1 else "", "dim"),
+        )
+        for pin, names in tasks.items()
+    ]
+
+
+def environment_text(definition: str | None, python: str | None, environment_id: str) -> Text:
+    """Return what people call an environment, its Python, and its id."""
+    said = f"{definition}, Python {python}" if python else definition
+    return Text.assemble(said or "", (f"  {environment_id}", "dim"))
 
 
 def clock(at: datetime, zone: Any) -> str:

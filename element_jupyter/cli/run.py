@@ -11,7 +11,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from element_jupyter import config
 from element_jupyter.cli.output import JsonOption, Output, duration, print_json, state_text
+from element_jupyter.core.environments.building import Phase
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.runs import (
     CellFinished,
@@ -50,20 +52,34 @@ def run(
         typer.Option("--output", "-o", help="Executed notebook. Default: NAME-output.ipynb."),
     ] = None,
     environment: Annotated[
-        str | None, typer.Option("--environment", help="Definition of an environment.")
+        str | None,
+        typer.Option(
+            "--environment",
+            metavar="PATH|NAME",
+            help="Definition of an environment, or the name of a shared one; path[variant]."
+            " Default: what is found beside the notebook.",
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option("--size", help="Size of the run.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a notebook here and now; Ctrl-C stops it, a second time at once."""
-    for name, value in (("environment", environment), ("size", size)):
-        if value is not None:
-            raise Invalid(
-                f"There are no {name}s yet: this version uses the kernels that are installed here.",
-                f"Leave --{name} out, or choose a kernel with --kernel.",
-                field=name,
-            )
+    if size is not None:
+        raise Invalid(
+            "There are no sizes yet: a run gets what this machine has.",
+            "Leave --size out.",
+            field="size",
+        )
+    from element_jupyter.cli.env_find import pointed
     from element_jupyter.platform.runner import InPlace, run_in_place
+
+    settings = config.load()
+    if environment is not None and not settings.environments:
+        raise Invalid(
+            "Environments are switched off here: the kernels that are installed are used.",
+            "Leave --environment out, or set Element.environments to True.",
+            field="environment",
+        )
 
     given: dict[str, str] = {}
     for name, text in parameter or []:
@@ -76,12 +92,15 @@ def run(
         parameters=given,
         allow_extra_parameters=allow_extra,
         kernel=kernel,
+        environment=pointed(notebook, environment)[1] if environment is not None else None,
+        data_directory=settings.data if settings.environments else None,
         time_limit_seconds=time_limit,
     )
     out = Output(as_json=as_json)
     view = _View(out)
     try:
-        finished = run_in_place(request, view.tell, view.begin)
+        watching = view.build if view.has_bar else None
+        finished = run_in_place(request, view.tell, view.begin, watching)
     finally:
         view.close()
     if not as_json:
@@ -100,6 +119,26 @@ class _View:
         self._done = 0
         self._total = 0
 
+    @property
+    def has_bar(self) -> bool:
+        return self._out.err.is_terminal and not self._out.as_json
+
+    def build(
+        self, phase: Phase, done: int | None = None, total: int | None = None, message: str = ""
+    ) -> None:
+        """Show how far the notebook's environment is."""
+        from element_jupyter.platform.run_building import phrase
+
+        if phase.ended:
+            self.close()
+            return
+        if self._bar is None:
+            self._bar = _bar(self._out)
+            self._bar.start()
+            self._bar.add_task("", total=None)
+        said = f"environment: {phrase(phase)}"
+        self._bar.update(self._bar.task_ids[0], description=said, completed=done or 0, total=total)
+
     def begin(self, sources: Sequence[str]) -> None:
         """Take the sources of the cells that will be executed, by their index."""
         self._sources = sources
@@ -111,7 +150,8 @@ class _View:
         match event:
             case RunStarted():
                 self._total = event.cells_total
-                if self._out.err.is_terminal:
+                self.close()
+                if self.has_bar:
                     self._bar = _bar(self._out)
                     self._bar.start()
                     self._bar.add_task("starting the kernel", total=event.cells_total)

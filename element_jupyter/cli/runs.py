@@ -14,6 +14,7 @@ from element_jupyter.cli.output import (
     JsonOption,
     Output,
     ago,
+    environment_text,
     lasted,
     state_text,
     table,
@@ -78,6 +79,9 @@ def show(run: RunArgument, data: DataOption = None, as_json: JsonOption = False)
     if found.parameters:
         values = ", ".join(f"{name}={value!r}" for name, value in found.parameters.items())
         lines.append(Text.assemble(("Parameters ", "dim"), values))
+    if found.environment_id:
+        said = environment_text(found.definition, found.python, found.environment_id)
+        lines.append(Text.assemble(("Environment ", "dim"), said))
     if found.cells_total:
         lines.append(
             Text.assemble(("Cells      ", "dim"), f"{found.cells_done}/{found.cells_total}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,8 +11,16 @@ import typer
 from pydantic import JsonValue, ValidationError
 from rich.text import Text
 
-from element_jupyter.cli.output import DataOption, JsonOption, Output, ago, clock
+from element_jupyter.cli.output import (
+    DataOption,
+    JsonOption,
+    Output,
+    ago,
+    clock,
+    environment_lines,
+)
 from element_jupyter.core import notebooks, schedules
+from element_jupyter.core.environments.definitions import parse_pointer
 from element_jupyter.core.errors import Conflict, Invalid, NotFound
 from element_jupyter.core.job_files import job_schema
 from element_jupyter.core.jobs import CatchUp, Job, StoredJob
@@ -49,6 +58,14 @@ def schedule(  # noqa: PLR0917 - options have names
     ] = None,
     name: Annotated[str | None, typer.Option(help="Default: after the notebook.")] = None,
     team: Annotated[str | None, typer.Option(help="Default: you.")] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH|NAME",
+            help="Definition of the environment, or the name of a shared one; path[variant]."
+            " Default: what is found beside the notebook.",
+        ),
+    ] = None,
     catch_up: Annotated[
         CatchUp, typer.Option(help="What happens to fires that nothing could run when due.")
     ] = CatchUp.LATEST,
@@ -76,6 +93,7 @@ def schedule(  # noqa: PLR0917 - options have names
         name=name or slug(notebook.stem),
         owner=local.config.owner,
         snapshot_id="0" * 64,
+        environment=_pointer(environment, root) if environment is not None else None,
         schedule=when,
         catch_up=catch_up,
         tasks=[
@@ -139,6 +157,7 @@ def _lines(
     lines: list[str | Text] = [
         Text.assemble(f"{would if dry_run else done} ", (job.id, "bold"), version)
     ]
+    lines += environment_lines(StoredJob.model_validate(saved["stored"]).pins)
     if preview is None:
         return [*lines, f"It runs when it is triggered: element jobs trigger {job.id}"]
     lines.append(preview.sentence)
@@ -224,6 +243,19 @@ def _job(**values: Any) -> Job:
         return Job(**values)
     except ValidationError as error:
         raise explain(error, values, job_schema()) from None
+
+
+def _pointer(text: str, root: Path) -> str:
+    """Return a pointer as the job has it: a path is relative to the project's top, not to here.
+
+    Raises:
+        Invalid: it is no pointer.
+    """
+    pointer = parse_pointer(text)
+    if not Path(pointer.target).exists():
+        return text
+    target = os.path.relpath(Path(pointer.target).resolve(), root.resolve())
+    return target + (f"[{pointer.variant}]" if pointer.variant else "")
 
 
 def _version_to_replace(local: Local, job: Job, *, replace: bool) -> int:

@@ -28,6 +28,8 @@ class Problem(Value):
     message: str
     hint: str = ""
     field: str | None = None
+    details: str = ""
+    """What a person may read on: a resolver's reasoning, in its own words, of several lines."""
 
 
 class ElementError(Exception):
@@ -37,15 +39,24 @@ class ElementError(Exception):
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, hint: str = "", *, field: str | None = None) -> None:
+    def __init__(
+        self, message: str, hint: str = "", *, field: str | None = None, details: str = ""
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.field = field
+        self.details = details
 
     @property
     def problem(self) -> Problem:
-        return Problem(code=self.code, message=self.message, hint=self.hint, field=self.field)
+        return Problem(
+            code=self.code,
+            message=self.message,
+            hint=self.hint,
+            field=self.field,
+            details=self.details,
+        )
 
     @staticmethod
     def from_problem(problem: Problem) -> ElementError:
@@ -53,7 +64,7 @@ class ElementError(Exception):
         # what others derive from these shares a code, and is made of other things
         kinds = {each.code: each for each in _kinds(ElementError) if each.__module__ == __name__}
         return kinds.get(problem.code, ElementError)(
-            problem.message, problem.hint, field=problem.field
+            problem.message, problem.hint, field=problem.field, details=problem.details
         )
 
 

@@ -1,8 +1,8 @@
 """Job files: what `job.yaml` holds, what is wrong with one, and what changed between two.
 
 A file is a `Job` and, at its end, a `metadata` block that the store writes: which version it is,
-who saved it when. Text and its line numbers are an adapter's (`JobFormat`); everything here is
-about the data that the text says.
+who saved it when, which environments it is pinned to. Text and its line numbers are an adapter's
+(`JobFormat`); everything here is about the data that the text says.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field, ValidationError
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.jobs import Job, JobChange, JobError, StoredJob
 from element_jupyter.core.validation import explain, nearest
-from element_jupyter.core.values import UtcTime, Value
+from element_jupyter.core.values import Name, UtcTime, Value
 
 FILE_BYTES = 1_000_000
 """Limit of a job file."""
@@ -31,6 +32,7 @@ class Metadata(Value):
     saved_at: UtcTime
     saved_by: Annotated[str, Field(max_length=200)]
     scheduled_since: UtcTime
+    pins: dict[Name, Pin] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,9 +116,17 @@ class JobStore(Protocol):
         ...
 
     async def put(
-        self, job: Job, *, saved_by: str, now: datetime, expected_version: int | None = None
+        self,
+        job: Job,
+        *,
+        saved_by: str,
+        now: datetime,
+        expected_version: int | None = None,
+        pins: Mapping[str, Pin] | None = None,
     ) -> Saved:
         """Save a job as its next version, unless it says what the current one says.
+
+        Without `pins`, it has those of the current version that are still its own.
 
         Raises:
             Conflict: as `expect`.
@@ -213,8 +223,13 @@ def document(job: Job, metadata: Metadata | None = None) -> dict[str, Any]:
         elif key in said:
             data[key] = said[key]
     if metadata is not None:
-        data["metadata"] = metadata.model_dump(mode="json")
+        data["metadata"] = metadata_document(metadata)
     return data
+
+
+def metadata_document(metadata: Metadata) -> dict[str, Any]:
+    """Return the data of the block at the end of a file."""
+    return metadata.model_dump(mode="json", exclude=None if metadata.pins else {"pins"})
 
 
 def _tasks(job: Job) -> Iterator[dict[str, Any]]:
@@ -231,6 +246,21 @@ def scheduled_since(before: StoredJob | None, job: Job, now: datetime) -> dateti
     ):
         return now
     return before.scheduled_since
+
+
+def kept_pins(before: StoredJob | None, job: Job) -> dict[str, Pin]:
+    """Return the pins that a job goes on with: those of tasks for which nothing has changed."""
+    if before is None or (before.job.snapshot_id, before.job.environment) != (
+        job.snapshot_id,
+        job.environment,
+    ):
+        return {}
+    unchanged = {(task.name, task.notebook, task.kernel) for task in before.job.tasks}
+    return {
+        task.name: before.pins[task.name]
+        for task in job.tasks
+        if task.name in before.pins and (task.name, task.notebook, task.kernel) in unchanged
+    }
 
 
 def changed_fields(before: Job | None, after: Job) -> tuple[str, ...]:
@@ -262,7 +292,11 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "description": "What the job is for, as Markdown; shown in Airflow too.",
         "owner": "Who the job runs for and who hears of its failures.",
         "snapshot_id": "The stored copy of the project that the notebooks are taken from.",
-        "environment": "Path of the file that defines the environment, inside the project.",
+        "environment": (
+            "The environment of the notebooks, instead of what is found beside each: a file or"
+            " directory in the project, or the name of a shared environment; with a variant as"
+            " 'path[gpu]'."
+        ),
         "size": "The named amount of cpu, memory and gpu that each run gets.",
         "schedule": "When the job fires. Without one, it runs only when somebody triggers it.",
         "catch_up": (
@@ -316,6 +350,8 @@ __all__ = [
     "changed_fields",
     "document",
     "job_schema",
+    "kept_pins",
+    "metadata_document",
     "nearest",
     "parse",
     "scheduled_since",

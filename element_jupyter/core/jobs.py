@@ -1,7 +1,7 @@
 """Jobs: named, owned, versioned; each a few tasks, and each task one notebook.
 
 A job is data. What a person writes is a `Job` (`job.yaml`); what the store keeps is a `StoredJob`,
-which adds who saved which version when.
+which adds who saved which version when, and the environments that its tasks are pinned to.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.schedules import Schedule
 from element_jupyter.core.values import Digest, Name, ParameterName, UtcTime, Value
 
@@ -136,6 +137,8 @@ class StoredJob(Value):
     saved_by: str
     scheduled_since: UtcTime
     """When the schedule was created, changed or resumed: earlier fires are not its own."""
+    pins: dict[Name, Pin] = Field(default_factory=dict)
+    """The environment of each task that has one, as it was locked when the job was saved."""
 
 
 class JobError(Value):

@@ -26,6 +26,9 @@ MAX_NOTEBOOK_BYTES: Final = 64_000_000
 MAX_DEPTH: Final = 100
 """Lists and objects inside one another; real documents stay below 30."""
 
+ORDINARY_KERNEL: Final = "python3"
+"""The kernel that Jupyter has without any set-up, and that of Python notebooks that name none."""
+
 PARAMETERS_TAG: Final = "parameters"
 INJECTED_TAG: Final = "injected-parameters"
 """Papermill's tags."""
@@ -176,6 +179,20 @@ def kernel_of(notebook: Mapping[str, Any]) -> str | None:
     spec = notebook.get("metadata", {}).get("kernelspec")
     name = spec.get("name") if isinstance(spec, dict) else None
     return name if isinstance(name, str) and name else None
+
+
+def is_ordinary(kernel: str, argv: Sequence[str]) -> bool:
+    """Tell whether a kernel is IPython's as Jupyter has it: environments take its place.
+
+    A kernel of that name which somebody has made something else of is left as it is.
+    """
+    launched = " ".join(argv[1:])
+    return (
+        kernel.lower() == ORDINARY_KERNEL
+        and bool(argv)
+        and re.fullmatch(r"(?:.*/)?python[0-9.]*", argv[0]) is not None
+        and re.fullmatch(r"(?:-X\S+ )*-m ipykernel(?:_launcher)? .*", launched) is not None
+    )
 
 
 # ------------------------------------------------------------------------------------ parameters
@@ -364,16 +381,3 @@ def _checked(parameter: Parameter, value: Any) -> Any:
         except ValueError as error:
             raise _mismatch(parameter, value) from error
     raise _mismatch(parameter, value)
-
-
-# ------------------------------------------------------------------------- the kernel's environment
-
-
-def kernel_environment(
-    environment: Mapping[str, str], added: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """Return the variables that a kernel may see: not ours nor Airflow's, but `added`."""
-    jupyter = ("JPY_PARENT_PID", "JPY_INTERRUPT_EVENT")
-    ours = ("ELEMENT_", "AIRFLOW_", "_AIRFLOW_", "SPT_NOENV", *jupyter)
-    kept = {name: value for name, value in environment.items() if not name.startswith(ours)}
-    return {**kept, **(added or {})}

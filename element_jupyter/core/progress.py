@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef
 from element_jupyter.core.runs import (
@@ -86,13 +87,14 @@ def advance(record: RunRecord, events: Sequence[Event]) -> RunRecord:
 def _change(known: dict[str, Any], event: Event) -> dict[str, Any]:
     match event:
         case RunStarted():
-            return {
+            started: dict[str, Any] = {
                 "state": RunState.RUNNING,
                 "reason": "",
                 "started_at": event.at,
                 "cells_total": event.cells_total,
                 "kernel": event.kernel,
             }
+            return started | pinned(event.pin)
         case CellFinished():
             return {"cells_done": known["cells_done"] + 1}
         case Recorded():
@@ -113,6 +115,18 @@ def _change(known: dict[str, Any], event: Event) -> dict[str, Any]:
             return finished | ({"output_path": event.output_path} if event.output_path else {})
         case _:
             return {}
+
+
+def pinned(pin: Pin | None) -> dict[str, Any]:
+    """Return the fields of a run that say which environment it has."""
+    if pin is None:
+        return {}
+    return {
+        "environment_id": pin.environment_id,
+        "lock_id": pin.lock_id,
+        "definition": pin.definition,
+        "python": pin.python,
+    }
 
 
 def ended(record: RunRecord, state: RunState, reason: str, at: datetime) -> RunRecord:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints, TypeAdapter
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.jobs import NotebookPath, Parameters
 from element_jupyter.core.values import Digest, Name, UtcTime, Value
 
@@ -94,6 +95,8 @@ class RunRequest(Value):
     parameters: Parameters = Field(default_factory=dict)
     allow_extra_parameters: bool | None = None
     kernel: Annotated[str, StringConstraints(min_length=1, max_length=100)] | None = None
+    environment: Annotated[str, StringConstraints(min_length=1, max_length=1024)] | None = None
+    """A pointer, taken from the project's top, instead of what is found beside the notebook."""
     size: Name | None = None
     time_limit_seconds: Annotated[int, Field(ge=1)] | None = None
     cell_time_limit_seconds: Annotated[int, Field(ge=1)] | None = None
@@ -123,7 +126,15 @@ class Run(Value):
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
     allow_extra_parameters: bool = False
     kernel: str | None = None
+    environment: str | None = None
+    """The pointer that it was asked with, or its job has."""
     environment_id: str | None = None
+    """None where the kernel is one that is installed here."""
+    lock_id: Digest | None = None
+    definition: str | None = None
+    """What people call the definition that the environment was locked from."""
+    python: str | None = None
+    """Full version of the environment's Python."""
     size: str | None = None
     time_limit_seconds: int
     cell_time_limit_seconds: int | None = None
@@ -167,7 +178,10 @@ class RunSpec(Value):
     stop_grace_seconds: float = 10.0
     snapshot_id: Digest | None = None
     blob_url: str | None = None
-    """Where to restore the snapshot from, when `project_directory` is not there yet."""
+    """Where to restore the snapshot from, when `project_directory` is not there yet.
+
+    Locks are there, too.
+    """
     report_url: str | None = None
     """The run's URL at the control plane: events go to `/events`, heartbeats to `/heartbeat`."""
     token_file: str | None = None
@@ -175,6 +189,26 @@ class RunSpec(Value):
     heartbeat_seconds: float = 5.0
     environment: dict[str, str] = Field(default_factory=dict)
     """Variables added for the kernel."""
+    data_directory: str | None = None
+    """Where Element's settings are read; None: the kernels that are installed here are used."""
+    environment_id: str | None = None
+    """What the run is pinned to, with the three below; None: it is found in the project."""
+    lock_id: Digest | None = None
+    definition: str = ""
+    python: str = ""
+    environment_pointer: str | None = None
+    """What to take instead of what is found beside the notebook, when there is no pin."""
+
+    @property
+    def pin(self) -> Pin | None:
+        if self.environment_id is None or self.lock_id is None:
+            return None
+        return Pin(
+            environment_id=self.environment_id,
+            lock_id=self.lock_id,
+            definition=self.definition,
+            python=self.python,
+        )
 
 
 # ---------------------------------------------------------------------------------------- events
@@ -197,6 +231,8 @@ class RunStarted(_Event):
     cells_total: int
     kernel: str
     pid: int
+    pin: Pin | None = None
+    """The environment that the kernel has."""
 
 
 class CellStarted(_Event):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -362,10 +362,13 @@ class Collected(Value):
 
 
 def collectable(
-    ages: Mapping[str, float], in_use: Mapping[str, Manifest], grace_seconds: float
+    ages: Mapping[str, float],
+    in_use: Mapping[str, Manifest],
+    grace_seconds: float,
+    locks: Collection[str] = (),
 ) -> set[str]:
-    """Return the digests that may go: in no snapshot in use, and untouched for the grace period."""
-    needed = set(in_use).union(*(manifest.digests for manifest in in_use.values()))
+    """Return the digests that may go: of nothing in use, and untouched for the grace period."""
+    needed = set(in_use).union(locks, *(manifest.digests for manifest in in_use.values()))
     return {digest for digest, age in ages.items() if age >= grace_seconds and digest not in needed}
 
 
@@ -403,17 +406,23 @@ def load(blobs: Blobs, snapshot_id: str) -> Manifest:
     return Manifest.from_json(bytes(data))
 
 
-def collect(blobs: Blobs, in_use: Callable[[], set[str]], grace_seconds: float) -> Collected:
+def collect(
+    blobs: Blobs,
+    in_use: Callable[[], set[str]],
+    grace_seconds: float,
+    locks: Callable[[], set[str]] = set,
+) -> Collected:
     """Delete what no snapshot in use needs and nobody has relied on for the grace period.
 
-    `in_use` returns the ids of all snapshots that a job, a version or a run names; it is read
-    after the store was listed, so whoever saves a snapshot has the whole grace period to name it.
-    Nothing is deleted unless every manifest in use can be read.
+    `in_use` returns the ids of all snapshots that a job, a version or a run names, and `locks` the
+    locks of environments that they name; they are read after the store was listed, so whoever saves
+    one has the whole grace period to name it. Nothing is deleted unless every manifest in use can
+    be read.
     """
     ages = blobs.digests()
     used = {snapshot_id: load(blobs, snapshot_id) for snapshot_id in in_use()}
     count = size_bytes = 0
-    for digest in sorted(collectable(ages, used, grace_seconds)):
+    for digest in sorted(collectable(ages, used, grace_seconds, locks())):
         freed = blobs.delete(digest, unused_seconds=grace_seconds)
         if freed is not None:
             count, size_bytes = count + 1, size_bytes + freed

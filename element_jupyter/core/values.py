@@ -47,5 +47,5 @@ ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_
 def slug(text: str, default: str = "notebook") -> str:
     """Return the nearest valid `Name` to free text (`Daily Sales (v2)` → `daily-sales-v2`)."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    plain = re.sub(r"[._-]*[^a-z0-9._-]+[._-]*|[._-]{2,}", "-", plain)
+    plain = re.sub(r"[^a-z0-9]+", lambda gap: gap[0] if gap[0] in {*"._-"} else "-", plain)
     return plain.strip("-._")[:63].strip("-._") or default

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
 import shutil
@@ -18,11 +19,14 @@ from typing import Final
 
 import psutil
 import psycopg
+from uv import find_uv_bin
 
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, is_alive
+from element_jupyter.adapters.sandbox import Bubblewrap
 from element_jupyter.config import Element
 from element_jupyter.core.errors import ElementError
+from element_jupyter.core.notebooks import ORDINARY_KERNEL
 from element_jupyter.core.values import Value
 from element_jupyter.platform.data import FORMAT, NEEDED_BYTES, Data
 from element_jupyter.platform.ports import LOOPBACK, is_free, kept_ports
@@ -110,6 +114,7 @@ class _Examination:
             self.ports(),
             self.time(),
             self.kernels(),
+            self.environments(),
             self.git(),
             self.platform(),
         )
@@ -291,8 +296,6 @@ class _Examination:
     def kernels(self) -> Iterator[Finding]:
         from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-        from element_jupyter.platform.runner import DEFAULT_KERNEL
-
         manager = KernelSpecManager()
         hint = "Install the one for Python: python -m ipykernel install --sys-prefix."
         found = sorted(manager.find_kernel_specs())
@@ -301,22 +304,56 @@ class _Examination:
             return
         yield _ok("kernels", f"Kernels: {', '.join(found)}.")
         try:
-            program = manager.get_kernel_spec(DEFAULT_KERNEL).argv[0]
+            program = manager.get_kernel_spec(ORDINARY_KERNEL).argv[0]
         except (NoSuchKernel, ValueError, IndexError):
             yield _fail(
                 "default kernel",
-                f"There is no usable kernel '{DEFAULT_KERNEL}', which a notebook that names none "
+                f"There is no usable kernel '{ORDINARY_KERNEL}', which a notebook that names none "
                 "runs with.",
                 hint,
             )
             return
         if shutil.which(program):
-            yield _ok("default kernel", f"The kernel '{DEFAULT_KERNEL}' is started by {program}.")
+            yield _ok("default kernel", f"The kernel '{ORDINARY_KERNEL}' is started by {program}.")
         else:
             yield _fail(
                 "default kernel",
-                f"The kernel '{DEFAULT_KERNEL}' is started by {program}, which is not there.",
+                f"The kernel '{ORDINARY_KERNEL}' is started by {program}, which is not there.",
                 hint,
+            )
+
+    def environments(self) -> Iterator[Finding]:
+        if not self._config.environments:
+            yield _ok("environments", "Switched off: the kernels that are installed here are used.")
+            return
+        try:
+            program = find_uv_bin()
+        except FileNotFoundError:
+            yield _fail(
+                "environments",
+                "uv, which builds environments, is not installed.",
+                'Install it: pip install "uv>=0.13.8,<0.14".',
+            )
+            return
+        yield _ok("environments", f"uv {metadata.version('uv')} at {program}.")
+        free = shutil.disk_usage(_nearest_existing(self._config.store / "envs")).free
+        if free < _COMFORTABLE_DISK_BYTES:
+            yield _warn(
+                "environments",
+                f"{free / 1e9:.1f} GB are free for environments in {self._config.store}.",
+                "Free some: element env prune.",
+            )
+        if importlib.util.find_spec("rattler") is None:
+            yield _warn(
+                "conda",
+                "environment.yml and pixi.lock cannot be used: py-rattler is not installed.",
+                'Install it: pip install "element-jupyter[conda]".',
+            )
+        if (why := Bubblewrap().unavailable) is not None:
+            yield _warn(
+                "sandbox",
+                f"Packages that exist as source only cannot be built. {why}",
+                "Install it: apt install bubblewrap. Wheels need no sandbox.",
             )
 
     def git(self) -> Iterator[Finding]:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from jupyter_server.extension.application import ExtensionApp
 
 from element_jupyter import config
 from element_jupyter.platform import lab_snapshot
+from element_jupyter.platform.environments.composition import environments
+from element_jupyter.platform.lab_environments import NotebookEnvironments
 from element_jupyter.server.control_plane import ControlPlane
+from element_jupyter.server.environments import handlers
 from element_jupyter.server.forward import ForwardHandler
 from element_jupyter.server.http import MOUNT
+from element_jupyter.server.provisioner import be_the_default, kernel_of
 from element_jupyter.server.snapshots import SnapshotHandler
+
+PROVISIONER: Final = "element-environment"
+"""The entry point, in pyproject.toml."""
+
+SLACK_SECONDS: Final = 300.0
+"""What waiting for another build, and starting the kernel, may add to the time of a build."""
 
 
 class ElementExtension(ExtensionApp):
@@ -22,8 +34,13 @@ class ElementExtension(ExtensionApp):
         element = config.load()
         self._control_plane = ControlPlane(element.state_file, element.token_file)
         shared = {"control_plane": self._control_plane}
+        known = environments(element)
+        if known is not None:
+            waits_seconds = element.build_timeout_seconds + SLACK_SECONDS
+            be_the_default(self.serverapp, PROVISIONER, waits_seconds)
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
+            *handlers(NotebookEnvironments(known) if known else None, kernel_of),
             (rf"/{MOUNT}/.*", ForwardHandler, shared),
         ]
 

@@ -7,13 +7,13 @@ the notebook's path on its standard input and answers with one JSON document.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
 
 from element_jupyter.core.errors import ElementError, Invalid, Problem
 from element_jupyter.core.values import Value
+from element_jupyter.platform.children import start_child
 from element_jupyter.platform.client import Local, connect, find_root
 from element_jupyter.server.snapshots import TakenSnapshot
 
@@ -30,12 +30,8 @@ async def take(notebook: Path) -> TakenSnapshot:
         Invalid, TooLarge: the project cannot be a snapshot; names the file.
         Unavailable: the control plane does not answer.
     """
-    child = await asyncio.create_subprocess_exec(
-        # -P: a module in the directory that the server was started in is not ours to import
-        *(sys.executable, "-P", "-m", __name__),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    # -P: a module in the directory that the server was started in is not ours to import
+    child = await start_child(sys.executable, "-P", "-m", __name__)
     try:
         said, _ = await child.communicate(os.fsencode(notebook))
     finally:

@@ -17,15 +17,20 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import IPython.paths  # noqa: F401 - what finds kernels imports it at first use, in each fork anew
 from pydantic import ValidationError
 
 from element_jupyter.adapters.blobs import FsspecBlobs, restore
+from element_jupyter.core.environments.building import EnvironmentFailed, Tell
+from element_jupyter.core.environments.definitions import Pointer
 from element_jupyter.core.errors import ElementError, Invalid
+from element_jupyter.core.kernel_variables import kernel_environment
 from element_jupyter.core.notebooks import (
+    ORDINARY_KERNEL,
     as_json,
-    kernel_environment,
+    is_ordinary,
     kernel_of,
     names_are_checked,
     parameters_of,
@@ -33,6 +38,12 @@ from element_jupyter.core.notebooks import (
     resolve_parameters,
 )
 from element_jupyter.core.runs import Event, RunFinished, RunSpec, RunState
+from element_jupyter.platform.run_building import BuildNotes, StoppedWaiting, unless_stopped
+from element_jupyter.platform.run_environment import (
+    KernelEnvironment,
+    environment_of_notebook,
+    environment_of_run,
+)
 from element_jupyter.runner.artifacts import State, collect, survey
 from element_jupyter.runner.control_plane import HttpControlPlane
 from element_jupyter.runner.documents import prepare, read_document
@@ -44,7 +55,6 @@ from element_jupyter.runner.session import Session, Work
 
 __all__ = ["InPlace", "run_file", "run_in_place"]
 
-DEFAULT_KERNEL = "python3"
 EXIT_CODES: Mapping[RunState, int] = {
     RunState.SUCCEEDED: 0,
     RunState.FAILED: 1,
@@ -57,10 +67,12 @@ class _Control:
 
     def __init__(self) -> None:
         self.requested: str | None = None
+        self.asked = asyncio.Event()
         self._session: Session | None = None
 
     def stop(self, reason: str, *, now: bool = False) -> None:
         self.requested = self.requested or reason
+        self.asked.set()
         if self._session is not None:
             self._session.stop(reason, now=now)
 
@@ -82,12 +94,10 @@ def run_file(path: str) -> int:
         return Invalid.exit_code
     Path(spec.output_directory).mkdir(parents=True, exist_ok=True)
     adopting = adopt_orphans()
-    # the token's path and our own variables are not the notebook's business
-    environment = kernel_environment({**os.environ}, spec.environment)
-    return asyncio.run(_run_reported(spec, environment, adopting=adopting))
+    return asyncio.run(_run_reported(spec, adopting=adopting))
 
 
-async def _run_reported(spec: RunSpec, environment: Mapping[str, str], *, adopting: bool) -> int:
+async def _run_reported(spec: RunSpec, *, adopting: bool) -> int:
     loop = asyncio.get_running_loop()
     control = _Control()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -107,7 +117,7 @@ async def _run_reported(spec: RunSpec, environment: Mapping[str, str], *, adopti
         )
         reporter.start()
         heart.start()
-    code = await _run_told(spec, environment, log, control, adopting=adopting)
+    code = await _run_told(spec, log, control, adopting=adopting)
     log.close()
     if reporter is not None and heart is not None:
         await asyncio.to_thread(reporter.finish)
@@ -120,21 +130,20 @@ def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[str], None], r
         loop.call_soon_threadsafe(call, reason)
 
 
-async def _run_told(
-    spec: RunSpec,
-    environment: Mapping[str, str],
-    log: EventLog,
-    control: _Control,
-    *,
-    adopting: bool,
-) -> int:
+async def _run_told(spec: RunSpec, log: EventLog, control: _Control, *, adopting: bool) -> int:
     """Run; whatever happens, the last event says how it ended."""
-    started = time.monotonic()
+    loop, started = asyncio.get_running_loop(), time.monotonic()
     output, project = Path(spec.output_directory), Path(spec.project_directory)
     before: State = {}
     try:
         await asyncio.to_thread(_restore, spec)
-        work = make_work(spec, environment, output_path=output / "output.ipynb", adopting=adopting)
+        asked = _read(spec)
+        made = None
+        if asked.gets_environment:
+            made = await unless_stopped(lambda: _environment(spec, asked, log, loop), control.asked)
+        work = replace(
+            _work(spec, asked, made, output_path=output / "output.ipynb"), adopting=adopting
+        )
         session = Session(work, log)
         control.attach(session)
         finished = await session.run(
@@ -144,6 +153,8 @@ async def _run_told(
         return EXIT_CODES[finished.state]
     except ElementError as error:
         reason, code = f"{error.message} {error.hint}".strip(), error.exit_code
+        if details := _details(error):
+            log.note(details)
     except Exception as error:  # noqa: BLE001 - the top of the process: it must say how it ended
         traceback.print_exc()
         reason, code = f"The runner itself failed: {type(error).__name__}: {error}", 1
@@ -165,13 +176,24 @@ def _restore(spec: RunSpec) -> None:
     restore(FsspecBlobs(spec.blob_url), spec.snapshot_id, project)
 
 
-def make_work(
-    spec: RunSpec,
-    environment: Mapping[str, str],
-    *,
-    output_path: Path,
-    adopting: bool = False,
-) -> Work:
+def _details(error: ElementError) -> str:
+    """Return what an error has to say besides its message and hint."""
+    return error.failure.text if isinstance(error, EnvironmentFailed) else error.details
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A notebook that has been read, and what is to be done with it."""
+
+    path: Path
+    document: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    kernel: str
+    language: str
+    gets_environment: bool
+
+
+def _read(spec: RunSpec) -> _Asked:
     """Read and check everything that can be before a kernel starts.
 
     Raises:
@@ -193,21 +215,61 @@ def make_work(
                 "Open it in JupyterLab and choose one, or name one for the run.",
                 field="kernel",
             )
-        kernel = DEFAULT_KERNEL
-    language = find_kernel(kernel).language.lower() if spec.kernel else ""
+        kernel = ORDINARY_KERNEL
+    installed = find_kernel(kernel) if spec.kernel or spec.data_directory is not None else None
+    return _Asked(
+        path=path,
+        document=document,
+        parameters=parameters,
+        kernel=kernel,
+        language=installed.language.lower() if installed and spec.kernel else "",
+        gets_environment=(
+            spec.data_directory is not None
+            and installed is not None
+            and is_ordinary(kernel, installed.argv)
+        ),
+    )
+
+
+def _environment(
+    spec: RunSpec, asked: _Asked, log: EventLog, loop: asyncio.AbstractEventLoop
+) -> KernelEnvironment | None:
+    """Make the environment of a run, in a thread; what happens is told as notes."""
+
+    def note(sentence: str) -> None:
+        _from_thread(loop, lambda text: log.note(text, "info"), sentence)
+
+    return environment_of_run(spec, asked.document, BuildNotes(note), note)
+
+
+def _work(
+    spec: RunSpec, asked: _Asked, made: KernelEnvironment | None, *, output_path: Path
+) -> Work:
+    # the token's path and our own variables are not the notebook's business
+    variables = (
+        kernel_environment({**os.environ}, spec.environment)
+        if made is None
+        else made.variables(spec.environment, Path(spec.project_directory))
+    )
     return Work(
         run_id=spec.run_id,
-        notebook=prepare(document, parameters=parameters, kernel=kernel, language=language),
-        kernel=kernel,
-        directory=path.parent,
+        notebook=prepare(
+            asked.document,
+            parameters=asked.parameters,
+            kernel=asked.kernel,
+            language=asked.language,
+        ),
+        kernel=asked.kernel,
+        directory=asked.path.parent,
         output_path=output_path,
-        environment=environment,
-        parameters=as_json(parameters),
+        environment=variables,
+        command=made.command if made else (),
+        pin=made.pin if made else None,
+        parameters=as_json(asked.parameters),
         snapshot_id=spec.snapshot_id,
         time_limit_seconds=spec.time_limit_seconds,
         cell_time_limit_seconds=spec.cell_time_limit_seconds,
         stop_grace_seconds=spec.stop_grace_seconds,
-        adopting=adopting,
         pid=os.getpid(),
     )
 
@@ -224,6 +286,10 @@ class InPlace:
     parameters: Mapping[str, str] = field(default_factory=dict)
     allow_extra_parameters: bool = False
     kernel: str | None = None
+    environment: Pointer | None = None
+    """Relative to the notebook."""
+    data_directory: Path | None = None
+    """Where settings of environments are read; None: the kernels installed here are used."""
     time_limit_seconds: float | None = None
     stop_grace_seconds: float = 10.0
 
@@ -232,15 +298,18 @@ def run_in_place(
     request: InPlace,
     on_event: Callable[[Event], None],
     on_prepared: Callable[[Sequence[str]], None] = lambda _sources: None,
+    on_build: Tell | None = None,
 ) -> RunFinished:
     """Run a notebook where it lies; what it writes stays where it is written.
 
     Ctrl-C and SIGTERM stop it, a second time at once. Call it in the main thread of a process that
     does nothing else: what the notebook leaves running is ended. `on_prepared` gets the sources of
-    all cells, the injected one included, before the kernel starts.
+    all cells, the injected one included, before the kernel starts. `on_build` is told, in another
+    thread, how far the environment is; without it, notes tell it.
 
     Raises:
         Invalid: the notebook, a parameter, the kernel or the output; the field says which.
+        EnvironmentFailed: the notebook's environment cannot be made.
     """
     notebook = request.notebook.absolute()
     output = (request.output or notebook.with_name(f"{notebook.stem}-output.ipynb")).absolute()
@@ -263,17 +332,34 @@ def run_in_place(
         kernel=request.kernel,
         time_limit_seconds=request.time_limit_seconds,
         stop_grace_seconds=request.stop_grace_seconds,
+        data_directory=str(request.data_directory) if request.data_directory else None,
     )
-    environment = kernel_environment({**os.environ})
-    work = make_work(spec, environment, output_path=output)
-    work = replace(work, adopting=adopt_orphans())
-    return asyncio.run(_run_in_place(work, on_event, on_prepared))
+    asked = _read(spec)
+    adopting = adopt_orphans()
+
+    def make(note: Callable[[str], None]) -> KernelEnvironment | None:
+        if request.data_directory is None or not asked.gets_environment:
+            return None
+        tell = on_build or BuildNotes(note)
+        return environment_of_notebook(
+            notebook, asked.document, request.environment, request.data_directory, tell
+        )
+
+    def prepared(made: KernelEnvironment | None) -> Work:
+        work = replace(_work(spec, asked, made, output_path=output), adopting=adopting)
+        on_prepared([cell.source for cell in work.notebook.cells])
+        return work
+
+    return asyncio.run(_run_in_place(make, prepared, EventLog(listener=on_event)))
 
 
 async def _run_in_place(
-    work: Work, on_event: Callable[[Event], None], on_prepared: Callable[[Sequence[str]], None]
+    make: Callable[[Callable[[str], None]], KernelEnvironment | None],
+    prepared: Callable[[KernelEnvironment | None], Work],
+    log: EventLog,
 ) -> RunFinished:
-    control = _Control()
+    control, started = _Control(), time.monotonic()
+    loop = asyncio.get_running_loop()
     asked = 0
 
     def interrupt() -> None:
@@ -282,10 +368,24 @@ async def _run_in_place(
         control.stop("The run was stopped.", now=asked > 1)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, interrupt)
-    session = Session(work, EventLog(listener=on_event))
+        loop.add_signal_handler(number, interrupt)
+
+    def note(sentence: str) -> None:
+        _from_thread(loop, lambda text: log.note(text, "info"), sentence)
+
+    try:
+        made = await unless_stopped(lambda: make(note), control.asked)
+    except StoppedWaiting:
+        finished = RunFinished(
+            at=now(),
+            state=RunState.STOPPED,
+            reason=control.requested or "",
+            duration_seconds=time.monotonic() - started,
+        )
+        log.tell(finished)
+        return finished
+    session = Session(prepared(made), log)
     control.attach(session)
-    on_prepared([cell.source for cell in work.notebook.cells])
     return await session.run()
 
 

@@ -48,6 +48,7 @@ from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
+from element_jupyter.platform.environments.pins import EnvironmentPins
 from element_jupyter.platform.ports import kept_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.token import local_token
@@ -133,7 +134,8 @@ async def _composed(
     engine = connect(settings.database_url)
     stack.push_async_callback(engine.dispose)
     clock = CroniterWallClock()
-    blobs = FsspecBlobs(settings.blob_url or settings.data / "blobs")
+    blob_url = settings.blob_url or str(settings.data / "blobs")
+    blobs = FsspecBlobs(blob_url)
     files = _job_files(settings, clock)
     await asyncio.to_thread(files.load)
     run_store = SqlRunStore(engine)
@@ -144,6 +146,7 @@ async def _composed(
     limits = SnapshotLimits(
         warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
     )
+    pins = EnvironmentPins(settings, blobs, _runners_environment())
     checks = JobChecks(
         blobs,
         clock,
@@ -151,6 +154,7 @@ async def _composed(
         kernels=installed_kernels,
         limits=limits,
         max_time_limit_seconds=settings.max_time_limit_seconds,
+        pins=pins if settings.environments else None,
     )
     runs = Runs(
         settings=RunSettings(
@@ -161,6 +165,8 @@ async def _composed(
             default_time_limit_seconds=settings.default_time_limit_seconds,
             max_time_limit_seconds=settings.max_time_limit_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
+            blob_url=blob_url,
+            data_directory=settings.data if settings.environments else None,
         ),
         store=run_store,
         streams=EventFiles(settings.data / "runs"),
@@ -285,11 +291,15 @@ async def _collect(blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore) -> No
         of_runs = asyncio.run_coroutine_threadsafe(runs.snapshots(), loop).result()
         return files.snapshots() | of_runs
 
+    def locks() -> set[str]:
+        of_runs = asyncio.run_coroutine_threadsafe(runs.locks(), loop).result()
+        return files.locks() | of_runs
+
     pause_seconds = SHORTEST_COLLECTION_SECONDS
     while True:
         await asyncio.sleep(pause_seconds)
         try:
-            freed = await asyncio.to_thread(collect, blobs, in_use, BLOB_GRACE_SECONDS)
+            freed = await asyncio.to_thread(collect, blobs, in_use, BLOB_GRACE_SECONDS, locks)
         except (ElementError, OSError) as error:
             log.warning("blobs were not collected: %s", error)
             continue

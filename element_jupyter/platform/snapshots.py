@@ -21,6 +21,7 @@ from typing import cast
 from element_jupyter.core.errors import Conflict, ElementError, Problem
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.values import Digest, Value
+from element_jupyter.platform.children import start_child
 
 ATTEMPTS = 3
 PROGRESS_SECONDS = 0.1
@@ -77,11 +78,8 @@ async def snapshot(
         root=root, blobs_url=blobs_url, limits=limits or SnapshotLimits(), cache=cache
     )
     # -P: a module in the directory that we happen to be in is not ours to import
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[2])),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=LINE_BYTES,
+    child = await start_child(
+        *(sys.executable, "-P", "-c", _BOOT, str(Path(__file__).parents[2])), line_bytes=LINE_BYTES
     )
     try:
         request_in = cast("asyncio.StreamWriter", child.stdin)

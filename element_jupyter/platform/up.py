@@ -85,6 +85,7 @@ class Platform:
         self._supervisor: Supervisor | None = None
         self._place: Place | None = None
         self._embedded: postgres.EmbeddedPostgres | None = None
+        self._ahead: Executed | None = None
 
     async def run(self, ready: Callable[[Place], None], stop: Stop) -> int:
         """Run until `stop` is asked for; `ready` is called once, when a run can start.
@@ -114,6 +115,7 @@ class Platform:
                     starting.result()
                     self._write_state()
                     ready(place)
+                    self._build_ahead()
                 await stopping
                 starting.cancel()
                 if stop.leave_runs:
@@ -124,6 +126,7 @@ class Platform:
             finally:
                 for task in (starting, stopping):
                     task.cancel()
+                await self._end_builds()
                 await supervisor.stop()
                 if stop.asked.is_set() and not stop.leave_runs:
                     # a run may have begun in the moment in which the control plane was told
@@ -133,6 +136,23 @@ class Platform:
                     self._embedded.close()
                 self._data.state_file.unlink(missing_ok=True)
             return running
+
+    def _build_ahead(self) -> None:
+        """Begin with the shared environments; nothing waits for them, and it may be killed."""
+        if self._config.environments:
+            module = "element_jupyter.platform.environments.build_ahead"
+            arguments = ["--data", str(self._data.root)]
+            self._ahead = execute(self._data, "environments", module, arguments, {})
+
+    async def _end_builds(self) -> None:
+        if self._ahead is None:
+            return
+        from element_jupyter.platform.environments.composition import environments
+
+        self._ahead.signal(signal.SIGKILL, group=True)
+        await self._ahead.wait()
+        if (made := environments(self._config)) is not None:
+            await asyncio.to_thread(made.end_builds)
 
     def _wind_down(self) -> None:
         """Have the control plane stop what runs; before it answers, it would end by the signal."""

@@ -31,7 +31,11 @@ def lines(event: dict[str, Any]) -> Iterator[Line]:
             yield from _state_changed(event)
         case "run_started":
             cells = event["cells_total"]
-            yield Line("info", f"Kernel {event['kernel']} runs {cells} cell{'s'[: cells != 1]}.")
+            pin = event.get("pin")
+            where = f" in {pin['definition']} ({pin['environment_id']})" if pin else ""
+            yield Line(
+                "info", f"Kernel {event['kernel']} runs {cells} cell{'s'[: cells != 1]}{where}."
+            )
         case "cell_started":
             first_line = _clean(event.get("first_line", ""))
             yield Line("info", f"Cell {event['index'] + 1}: {first_line}".rstrip(": "))
@@ -46,7 +50,8 @@ def lines(event: dict[str, Any]) -> Iterator[Line]:
         case "recorded":
             yield Line("info", f"Recorded {event['name']} = {_clean(str(event['value']))}"[:1000])
         case "note":
-            yield Line("warning" if event.get("level") == "warning" else "info", event["message"])
+            noted: Level = "warning" if event.get("level") == "warning" else "info"
+            yield from _text(noted, event["message"])
         case "run_finished":
             reason = event.get("reason", "")
             spent = f"{event['duration_seconds']:.1f} s"

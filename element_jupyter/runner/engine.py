@@ -13,7 +13,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from element_jupyter.core.notebooks import kernel_environment
+from element_jupyter.core.kernel_variables import kernel_environment
 from element_jupyter.core.runs import RunState
 
 

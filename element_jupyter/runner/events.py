@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from element_jupyter.core.runs import Event, Note, Output
 from element_jupyter.runner.streams import shorten_live
@@ -60,9 +60,9 @@ class EventLog:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
 
-    def note(self, message: str) -> None:
+    def note(self, message: str, level: Literal["info", "warning"] = "warning") -> None:
         """Tell a sentence that the person should read."""
-        self.tell(Note(at=now(), level="warning", message=message))
+        self.tell(Note(at=now(), level=level, message=message))
 
     def flush(self) -> None:
         """Write what has been told so far; other processes can read it from then on.

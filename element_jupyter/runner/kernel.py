@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, Final
@@ -111,8 +111,14 @@ class Kernel:
         *,
         directory: Path,
         environment: Mapping[str, str],
+        command: Sequence[str] = (),
         adopting: bool = False,
     ) -> None:
+        """Make one that is not started.
+
+        `command` are the words of a kernel of IPython that is not an installed one, with
+        `{connection_file}` among them; without them, the installed kernel of that name is meant.
+        """
         self.name = name
         self.client: AsyncKernelClient
         self.tree: Tree
@@ -120,7 +126,8 @@ class Kernel:
         self.on_output: Callable[[Message], None] = lambda _message: None
         self.died: asyncio.Future[str]
         """Done once the process has ended; says how."""
-        self._spec = find_kernel(name)
+        self._spec = KernelSpec(argv=[*command]) if command else find_kernel(name)
+        self._is_ipython = bool(command) or any("ipykernel" in word for word in self._spec.argv)
         self._directory = directory
         self._environment = environment
         self._adopting = adopting
@@ -145,11 +152,10 @@ class Kernel:
         self.died = loop.create_future()
         self._private = Path(tempfile.mkdtemp(prefix="element-"))
         connection_file = str(self._private / "kernel.json")
-        unix = any("ipykernel" in word for word in self._spec.argv)
         _, connection = write_connection_file(
             connection_file,
-            transport="ipc" if unix else "tcp",
-            ip=str(self._private / "k") if unix else "127.0.0.1",
+            transport="ipc" if self._is_ipython else "tcp",
+            ip=str(self._private / "k") if self._is_ipython else "127.0.0.1",
             key=os.urandom(32).hex().encode(),
             kernel_name=self.name,
         )
@@ -193,7 +199,7 @@ class Kernel:
             command[0] = sys.executable
         for name, value in values.items():
             command = [word.replace(f"{{{name}}}", value) for word in command]
-        if any("ipykernel" in word for word in command):
+        if self._is_ipython:
             command.append("--HistoryManager.hist_file=:memory:")
         return command
 

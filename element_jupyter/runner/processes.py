@@ -103,12 +103,18 @@ class Usage:
 
 
 class Tree:
-    """A kernel and everything it has started."""
+    """A kernel and everything it has started.
+
+    When orphans are adopted, every child of this process belongs to it but those that were there
+    when it was made, such as what still works on the kernel's environment.
+    """
 
     def __init__(self, root: int, *, adopting: bool) -> None:
         self.root = root
         self._adopting = adopting
-        self._foreign: set[int] = set()
+        others = [each for each in self._all(set()) if root not in {each.pid, each.session}]
+        self._foreign = {each.pid for each in others}
+        self._spared = frozenset(each.pid for each in others if each.parent == os.getpid())
 
     def usage(self) -> Usage:
         """Sum up the tree; cheap, since processes of others are read only once."""
@@ -166,6 +172,8 @@ class Tree:
                 return inside[pid]
             inside[pid] = False  # no loop, should two readings contradict each other
             process = processes.get(pid)
+            if process is not None and process.parent == own and pid in self._spared:
+                return False
             inside[pid] = process is not None and (
                 self.root in {pid, process.session}
                 or process.parent in roots

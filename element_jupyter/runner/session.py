@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from papermill.engines import NotebookExecutionManager
 from pydantic import JsonValue
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import ElementError
 from element_jupyter.core.notebooks import first_line
 from element_jupyter.core.runs import (
@@ -52,6 +53,10 @@ class Work:
     """Where the kernel starts."""
     output_path: Path | None
     environment: Mapping[str, str]
+    command: Sequence[str] = ()
+    """What starts the kernel, when it is not an installed one."""
+    pin: Pin | None = None
+    """The environment that the kernel has."""
     parameters: Mapping[str, JsonValue] = field(default_factory=dict)
     snapshot_id: str | None = None
     time_limit_seconds: float | None = None
@@ -156,6 +161,7 @@ class Session:
             work.kernel,
             directory=work.directory,
             environment=work.environment,
+            command=work.command,
             adopting=work.adopting,
         )
         self._papermill.notebook_start()
@@ -171,6 +177,7 @@ class Session:
                 cells_total=sum(map(_is_executed, self._notebook.cells)),
                 kernel=work.kernel,
                 pid=work.pid,
+                pin=work.pin,
             )
         )
         background = [asyncio.create_task(self._meter.run(kernel.tree))]
@@ -364,6 +371,12 @@ class Session:
             "state": state.value,
             "reason": reason,
         }
+        if work.pin is not None:
+            self._notebook.metadata["element"]["run"] = {
+                "environment_id": work.pin.environment_id,
+                "lock_id": work.pin.lock_id,
+                "snapshot_id": work.snapshot_id,
+            }
         try:
             await self._write(self._notebook)
         except (OSError, ElementError) as error:

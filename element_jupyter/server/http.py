@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from jupyter_server.base.handlers import APIHandler
+from pydantic import ValidationError
 from tornado.web import HTTPError
 
-from element_jupyter.core.errors import ElementError, Problem
+from element_jupyter.core.errors import ElementError, Invalid, Problem
+from element_jupyter.core.validation import explain
+from element_jupyter.core.values import Value
 
 MOUNT = "element/api/v1"
 """Where the control plane's REST interface is, below the server's base URL."""
+
+Asked = TypeVar("Asked", bound=Value)
 
 
 class ElementHandler(APIHandler):
@@ -23,6 +29,20 @@ class ElementHandler(APIHandler):
     """
 
     auth_resource = "element"
+
+    def asked(self, kind: type[Asked], example: str) -> Asked:
+        """Return the body of the request.
+
+        Raises:
+            Invalid: it is no JSON, or not what is to be asked; names the field.
+        """
+        try:
+            data = json.loads(self.request.body)
+            return kind.model_validate(data)
+        except ValidationError as error:
+            raise explain(error, data, kind.model_json_schema()) from error
+        except (ValueError, RecursionError) as error:
+            raise Invalid("The body must be JSON.", example) from error
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs.get("exc_info", (None, None, None))[1]

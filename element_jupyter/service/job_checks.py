@@ -15,10 +15,15 @@ from pydantic import JsonValue
 from element_jupyter.core import schedules
 from element_jupyter.core.access import Action, Person, may, of_team
 from element_jupyter.core.admission import render
-from element_jupyter.core.errors import Invalid, NotFound
+from element_jupyter.core.environments.building import EnvironmentFailed
+from element_jupyter.core.environments.definitions import parse_pointer
+from element_jupyter.core.environments.keeping import Pin
+from element_jupyter.core.errors import ElementError, Invalid, NotFound
+from element_jupyter.core.job_files import kept_pins
 from element_jupyter.core.jobs import Job, JobTask, StoredJob
 from element_jupyter.core.notebooks import (
     MAX_NOTEBOOK_BYTES,
+    ORDINARY_KERNEL,
     check_parameters,
     kernel_of,
     names_are_checked,
@@ -29,6 +34,7 @@ from element_jupyter.core.parameters import Parameter
 from element_jupyter.core.runs import Run, RunRequest
 from element_jupyter.core.schedules import OnAsset, Schedule, WallClock
 from element_jupyter.core.snapshots import Blobs, Manifest, SnapshotLimits, keep
+from element_jupyter.service.pins import Pins
 
 _SOME_RUN = "r-00000000000000000000000000"
 
@@ -54,6 +60,7 @@ class JobChecks:
         kernels: Callable[[], frozenset[str]],
         limits: SnapshotLimits,
         max_time_limit_seconds: int,
+        pins: Pins | None = None,
     ) -> None:
         self._blobs = blobs
         self._clock = clock
@@ -61,14 +68,20 @@ class JobChecks:
         self._kernels = kernels
         self._limits = limits
         self._max_time_limit_seconds = max_time_limit_seconds
+        self._pins = pins
         # parsing a large notebook holds the interpreter; saving a job again must not
         self._declared = lru_cache(maxsize=500)(self._read_declared)
 
-    async def check(self, job: Job, before: StoredJob | None, who: Person, now: datetime) -> None:
-        """Return when the job may be saved by `who`.
+    async def check(
+        self, job: Job, before: StoredJob | None, who: Person, now: datetime, *, build: bool
+    ) -> dict[str, Pin]:
+        """Return the environments of the job's tasks when it may be saved by `who`.
+
+        `build` says that it is going to be.
 
         Raises:
             Invalid: it can never work; `field` says where.
+            EnvironmentFailed: a task's environment cannot be locked.
             Forbidden: it names what is not theirs.
         """
         for limit, field in _limits(job):
@@ -81,6 +94,46 @@ class JobChecks:
             job.tasks,
         ):
             await asyncio.to_thread(self._check_tasks, job, now)
+        return await self._pinned(job, before, who, build=build)
+
+    async def _pinned(
+        self, job: Job, before: StoredJob | None, who: Person, *, build: bool
+    ) -> dict[str, Pin]:
+        pointer = parse_pointer(job.environment) if job.environment is not None else None
+        pins = kept_pins(before, job)
+        if self._pins is None or len(pins) == len(job.tasks):
+            return pins
+        manifest, wanting = await asyncio.to_thread(self._wanting, job, pins)
+        if not wanting:
+            return pins
+        notebooks = {
+            task.notebook: before.pins.get(task.name) if before else None
+            for task in wanting.values()
+        }
+        found = await self._pins.pin(manifest, notebooks, pointer, who.name, build=build)
+        for number, task in wanting.items():
+            answer = found[task.notebook]
+            if isinstance(answer, ElementError):
+                raise _refused(answer, f"tasks.{number}.environment")
+            pins[task.name] = answer
+        return {task.name: pins[task.name] for task in job.tasks if task.name in pins}
+
+    def _wanting(self, job: Job, pins: Mapping[str, Pin]) -> tuple[Manifest, dict[int, JobTask]]:
+        """Return the tasks, by number, that get an environment and have none in `pins`."""
+        manifest = self._manifest(job.snapshot_id)
+        return manifest, {
+            number: task
+            for number, task in enumerate(job.tasks)
+            if task.name not in pins and self._gets_environment(task, manifest)
+        }
+
+    def _gets_environment(self, task: JobTask, manifest: Manifest) -> bool:
+        if self._pins is None:
+            return False
+        declared = self._declared_in(task.notebook, manifest)
+        ordinary = ORDINARY_KERNEL if declared.names_are_checked else None
+        kernel = task.kernel or declared.kernel or ordinary
+        return kernel is not None and self._pins.applies(kernel)
 
     def check_schedule(self, job: Job, before: StoredJob | None, now: datetime) -> None:
         """Return when the schedule fires, or is what it was.
@@ -111,16 +164,20 @@ class JobChecks:
 
         await asyncio.to_thread(check)
 
-    async def check_run(self, run: Run, request: RunRequest, now: datetime) -> None:
-        """Return when a run may be queued; what its job says was checked when it was saved.
+    async def check_run(self, run: Run, request: RunRequest, now: datetime) -> Pin | None:
+        """Return the environment of a run that its job does not pin, when it may be queued.
+
+        What its job says was checked when that was saved.
 
         Raises:
             Invalid: its snapshot, notebook, kernel, parameters or limits can never work.
+            EnvironmentFailed: its environment cannot be locked.
         """
         for field in ("time_limit_seconds", "cell_time_limit_seconds"):
             self._check_limit(getattr(request, field) or 0, field)
         if run.job is not None and not request.parameters and request.kernel is None:
-            return
+            return None
+        pointer = parse_pointer(run.environment) if run.environment is not None else None
         task = JobTask(
             notebook=run.notebook,
             parameters=run.parameters,
@@ -128,10 +185,20 @@ class JobChecks:
             kernel=run.kernel,
         )
 
-        def check() -> None:
-            self._check_task(task, None, self._manifest(run.snapshot_id), now)
+        def check() -> tuple[Manifest, bool]:
+            manifest = self._manifest(run.snapshot_id)
+            self._check_task(task, None, manifest, now)
+            return manifest, run.environment_id is None and self._gets_environment(task, manifest)
 
-        await asyncio.to_thread(check)
+        manifest, wants = await asyncio.to_thread(check)
+        # a job whose file was written by hand has no pins; that of its runs is the runner's to say
+        if self._pins is None or not wants or (run.job is not None and request.kernel is None):
+            return None
+        found = await self._pins.pin(manifest, {run.notebook: None}, pointer, run.owner, build=True)
+        answer = found[run.notebook]
+        if isinstance(answer, ElementError):
+            raise _refused(answer, "environment")
+        return answer
 
     def _check_limit(self, seconds: int, field: str) -> None:
         if seconds > self._max_time_limit_seconds:
@@ -175,12 +242,7 @@ class JobChecks:
     def _check_task(
         self, task: JobTask, schedule: Schedule | None, manifest: Manifest, now: datetime
     ) -> None:
-        digests = {entry.path: entry.digest for entry in manifest.entries if entry.link is None}
-        targets = manifest.link_targets()
-        path = targets.get(task.notebook, task.notebook)
-        if path not in digests:
-            raise _no_notebook(task.notebook, [path for path in digests if path.endswith(".ipynb")])
-        declared = self._declared(digests[path])
+        declared = self._declared_in(task.notebook, manifest)
         kernel = task.kernel or declared.kernel
         if kernel is not None and kernel.lower() not in (kernels := self._kernels()):
             raise Invalid(
@@ -201,6 +263,13 @@ class JobChecks:
                     field=f"inputs.{name}",
                 )
 
+    def _declared_in(self, notebook: str, manifest: Manifest) -> Declared:
+        digests = {entry.path: entry.digest for entry in manifest.entries if entry.link is None}
+        path = manifest.link_targets().get(notebook, notebook)
+        if path not in digests:
+            raise _no_notebook(notebook, [path for path in digests if path.endswith(".ipynb")])
+        return self._declared(digests[path])
+
     def _read_declared(self, digest: str) -> Declared:
         with self._blobs.open(digest) as file:
             notebook: dict[str, Any] = parse_notebook(file.read(MAX_NOTEBOOK_BYTES + 1))
@@ -214,6 +283,13 @@ def _limits(job: Job) -> list[tuple[int, str]]:
         for name in ("time_limit_seconds", "cell_time_limit_seconds")
         if (limit := getattr(task, name)) is not None
     ]
+
+
+def _refused(error: ElementError, field: str) -> ElementError:
+    """Return why a notebook has no environment, with the place that says which notebook."""
+    if isinstance(error, EnvironmentFailed):
+        return EnvironmentFailed(error.failure, field=field)
+    return error
 
 
 def _no_notebook(notebook: str, known: Sequence[str]) -> Invalid:

@@ -29,7 +29,7 @@ class JobSaved(Value):
     diff: str
     """A unified diff of the job's YAML; empty when nothing changed."""
     changed: tuple[str, ...]
-    """The dotted paths of what differs."""
+    """The dotted paths of what differs; `environment` too when a task has got another one."""
 
 
 class JobEntry(Value):
@@ -210,20 +210,21 @@ class Jobs:
 
         Raises:
             Invalid: the job can never work.
+            EnvironmentFailed: a task's environment cannot be locked.
             Conflict: it is not at the expected version (0: it is there already).
         """
         now = self._now()
         before = self._store.get(job.team, job.name)
-        await self._checks.check(job, before, who, now)
+        pins = await self._checks.check(job, before, who, now, build=not dry_run)
         if before is None or before.job.tasks != job.tasks:
             await self._check_pools(job)
         if not dry_run:
             saved = await self._store.put(
-                job, saved_by=who.name, now=now, expected_version=expected_version
+                job, saved_by=who.name, now=now, expected_version=expected_version, pins=pins
             )
             return self._saved(saved.before, saved.stored)
         self._store.expect(job.team, job.name, expected_version)
-        if before is not None and before.job == job:
+        if before is not None and (before.job, before.pins) == (job, pins):
             return self._saved(before, before)
         would = StoredJob(
             job=job,
@@ -231,6 +232,7 @@ class Jobs:
             saved_at=now,
             saved_by=who.name,
             scheduled_since=scheduled_since(before, job, now),
+            pins=pins,
         )
         return self._saved(before, would)
 
@@ -265,11 +267,14 @@ class Jobs:
             f"{after.job.id} version {before.version}" if before else "nothing",
             f"{after.job.id} version {after.version}",
         )
+        changed = changed_fields(before.job if before else None, after.job)
+        if before is not None and before.pins != after.pins and "environment" not in changed:
+            changed = (*changed, "environment")
         return JobSaved(
             stored=after,
             change="updated" if before else "created",
             diff="".join(lines),
-            changed=changed_fields(before.job if before else None, after.job),
+            changed=changed,
         )
 
     async def set_paused(

@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from element_jupyter.core.admission import Created, Queue
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.fires import Known
 from element_jupyter.core.jobs import StoredJob
 from element_jupyter.core.progress import RunRecord
@@ -36,6 +37,10 @@ class RunSettings:
     """How long a process may take until it is first heard of."""
     kill_after_seconds: float = 10.0
     """How long after its grace a run that was told to stop is killed."""
+    blob_url: str | None = None
+    """Where runners find locks."""
+    data_directory: Path | None = None
+    """Where runners read the settings of environments; None: they use the installed kernels."""
 
 
 class JobSource(Protocol):
@@ -90,7 +95,9 @@ class RunStore(Protocol):
 class RunCheck(Protocol):
     """Says whether a run can work, before it is queued."""
 
-    async def __call__(self, run: Run, request: RunRequest, now: datetime, /) -> None: ...
+    async def __call__(self, run: Run, request: RunRequest, now: datetime, /) -> Pin | None:
+        """Return the environment of a run that its job does not pin, if it gets one."""
+        ...
 
 
 class FireStore(Protocol):

@@ -14,7 +14,8 @@ from element_jupyter.core.access import Action, Person, may, of_team
 from element_jupyter.core.errors import Invalid, NotFound
 from element_jupyter.core.fires import Ask
 from element_jupyter.core.jobs import Job, JobTask, Parameters, StoredJob
-from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.notebooks import ORDINARY_KERNEL
+from element_jupyter.core.progress import RunRecord, pinned
 from element_jupyter.core.runs import Run, RunRequest, RunState
 from element_jupyter.core.schedules import OnAsset, WallClock, next_fire
 from element_jupyter.core.values import slug
@@ -56,6 +57,7 @@ class Requests:
             {
                 "job": request.job,
                 "kernel": request.kernel,
+                "environment": request.environment,
                 "dag_run_id": request.dag_run_id,
                 "idempotency_key": request.idempotency_key,
             }
@@ -87,6 +89,7 @@ class Requests:
             owner=who.name,
             notebook=request.notebook or "",
             snapshot_id=request.snapshot_id or "",
+            environment=request.environment,
             parameters=admission.render(
                 request.parameters, run_id=run_id, logical_date=request.logical_date or now
             ),
@@ -96,7 +99,7 @@ class Requests:
         return RunRecord(run=run)
 
     async def _of_job(self, request: RunRequest, who: Person, now: datetime) -> Wanted:
-        for field in ("notebook", "snapshot_id", "team"):
+        for field in ("notebook", "snapshot_id", "team", "environment"):
             if getattr(request, field) is not None:
                 raise Invalid(f"{field}: the job says it already.", field=field)
         stored = self._job(request, who)
@@ -112,8 +115,12 @@ class Requests:
         logical_date = request.logical_date or request.due_at
         run_id = new_run_id(now)
         given = task.parameters | await self._inputs(job, task, request) | request.parameters
+        pin = stored.pins.get(task.name)
+        if self._settings.data_directory is None or not _same_kernel(request, task):
+            pin = None
         run = Run(
             **self._limits(request, task),
+            **pinned(pin),
             run_id=run_id,
             job=job.id,
             job_version=stored.version,
@@ -122,6 +129,7 @@ class Requests:
             owner=job.owner,
             notebook=task.notebook,
             snapshot_id=job.snapshot_id,
+            environment=job.environment,
             parameters=admission.render(
                 given, run_id=run_id, logical_date=logical_date or now, schedule=job.schedule
             ),
@@ -209,6 +217,12 @@ class Requests:
             next_due=following.at if following else None,
             paused=job.paused,
         )
+
+
+def _same_kernel(request: RunRequest, task: JobTask) -> bool:
+    """Tell whether the pin of a task holds for the kernel that is asked for."""
+    asked = request.kernel
+    return asked is None or asked == task.kernel or asked.lower() == ORDINARY_KERNEL
 
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"

@@ -15,7 +15,7 @@ from element_jupyter.core.admission import unknown_run
 from element_jupyter.core.errors import Conflict, Unavailable
 from element_jupyter.core.fires import Known, refusal
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
-from element_jupyter.core.progress import RunRecord, ended
+from element_jupyter.core.progress import RunRecord, ended, pinned
 from element_jupyter.core.provisioning import Provisioner
 from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 from element_jupyter.core.schedules import WallClock
@@ -85,17 +85,19 @@ class Runs:
 
         Raises:
             Invalid, NotFound, Forbidden: it can never work, or is not theirs to ask.
+            EnvironmentFailed: its environment cannot be locked.
             Conflict: its fire must not run, by the job's catch-up policy; or an input is missing.
             Unavailable: the database does not answer.
         """
         now = datetime.now(UTC)
         wanted = await self._requests.wanted(request, who, now)
-        await self._check(wanted.record.run, request, now)
+        pin = await self._check(wanted.record.run, request, now)
+        record = wanted.record.changed(**pinned(pin))
 
         def refused(known: Known) -> FireRecord | None:
             return refusal(wanted.ask, known, now) if wanted.ask is not None else None
 
-        came = await self._store.create(wanted.record, request.idempotency_key, refused)
+        came = await self._store.create(record, request.idempotency_key, refused)
         if came.record is None:
             reason = came.refused.reason if came.refused is not None else "It does not run."
             raise Conflict(reason, "Trigger the job by hand to run it all the same.")

@@ -12,3 +12,13 @@ export const runInBackgroundIcon = new LabIcon({
   </g>
 </svg>`
 });
+
+/** A box that is open, with something in it: what a notebook has to work with. */
+export const environmentIcon = new LabIcon({
+  name: 'element:environment',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <g class="jp-icon3" fill="#616161">
+    <path d="M12 1.5 3 6v12l9 4.5 9-4.5V6zm0 2.2L17.9 6.7 12 9.6 6.1 6.7zM5 8.3l6 3v8.5l-6-3zm8 11.5v-8.5l6-3v8.5z"/>
+  </g>
+</svg>`
+});

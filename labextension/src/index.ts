@@ -4,8 +4,9 @@
 import type { JupyterFrontEndPlugin } from '@jupyterlab/application';
 
 import { clientPlugin } from './api/plugin';
+import { environmentsPlugin } from './environments/plugin';
 import { jobsPlugin } from './jobs/plugin';
 
-const plugins: JupyterFrontEndPlugin<unknown>[] = [clientPlugin, jobsPlugin];
+const plugins: JupyterFrontEndPlugin<unknown>[] = [clientPlugin, environmentsPlugin, jobsPlugin];
 
 export default plugins;

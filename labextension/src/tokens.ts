@@ -3,7 +3,7 @@
  */
 import { Token } from '@lumino/coreutils';
 
-import type { Answer, ICall, Operation, Path, Verb } from './api/types';
+import type { Answer, ICall, Operation, Path, Streamed, StreamPath, Verb } from './api/types';
 
 /**
  * The control plane's REST interface, as the person who is signed in to JupyterLab.
@@ -19,6 +19,17 @@ export interface IElementClient {
     path: P,
     options?: ICall<Operation<V, P>>
   ): Promise<Answer<Operation<V, P>>>;
+
+  /**
+   * Follow a stream of events until the server ends it, or the signal is aborted.
+   *
+   * A connection that breaks is taken up again after the last event that arrived. Throws an
+   * `ElementProblem` when the server refuses.
+   */
+  follow<P extends StreamPath>(
+    path: P,
+    options: Pick<ICall<Operation<'get', P>>, 'path' | 'query'> & { signal: AbortSignal }
+  ): AsyncIterable<Streamed<Operation<'get', P>>>;
 }
 
 /**

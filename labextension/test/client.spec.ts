@@ -1,6 +1,7 @@
 import { ServerConnection } from '@jupyterlab/services';
 
 import { ElementClient, ElementProblem } from '../src/api/client';
+import type { BuildEvent } from '../src/api/types';
 import type { IElementClient } from '../src/tokens';
 
 const seen: Request[] = [];
@@ -93,4 +94,54 @@ describe('ElementClient', () => {
       problem: { message: 'The Jupyter server did not answer.' }
     });
   });
+
+  it('follows a stream, and asks for what came after the last event when it breaks', async () => {
+    const pieces = ['id: 1\ndata: {"phase": "resolving"}\n\n', 'event: end\ndata: {}\n\n'];
+    const client = streaming(() => new Response(pieces.shift()));
+    const phases: string[] = [];
+
+    for await (const event of build(client)) {
+      phases.push(event.phase);
+    }
+
+    expect(phases).toEqual(['resolving']);
+    expect(seen.map(request => request.headers.get('last-event-id'))).toEqual([null, '1']);
+    expect(seen[0].url).toMatch(/\/element\/api\/v1\/environments\/builds\/b%2F1\/events$/);
+    expect(seen[0].headers.get('accept')).toBe('text/event-stream');
+  });
+
+  it('throws what a stream says has gone wrong', async () => {
+    const problem = 'event: problem\ndata: {"code": "failed", "message": "It broke."}\n\n';
+    const client = streaming(() => new Response(problem));
+
+    await expect(build(client).next()).rejects.toMatchObject({ problem: { message: 'It broke.' } });
+  });
+
+  it('follows nothing that the server does not know', async () => {
+    const client = streaming(() => new Response('{"code": "not_found"}', { status: 404 }));
+
+    await expect(build(client).next()).rejects.toMatchObject({ status: 404 });
+    expect(seen).toHaveLength(1);
+  });
 });
+
+/** A client whose server answers each request with the next of these. */
+function streaming(answer: () => Response): IElementClient {
+  seen.length = 0;
+  const settings = ServerConnection.makeSettings({
+    baseUrl: 'http://lab.example/user/ada/',
+    fetch: async (input: RequestInfo, options?: RequestInit) => {
+      seen.push(new Request(input, options));
+      return answer();
+    }
+  });
+  return new ElementClient(settings);
+}
+
+function build(client: IElementClient) {
+  const stream = client.follow('/environments/builds/{build_id}/events', {
+    path: { build_id: 'b/1' },
+    signal: new AbortController().signal
+  });
+  return stream as AsyncGenerator<BuildEvent>;
+}

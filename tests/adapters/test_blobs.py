@@ -315,6 +315,18 @@ def test_a_collection_takes_what_nobody_names_and_spares_the_rest(blobs, tmp_pat
     assert blobs.digests() == {}
 
 
+def test_a_collection_spares_the_locks_that_are_named(blobs, tmp_path):
+    kept = save(blobs, a_project(*some_files(tmp_path / "files", 1)))
+    locks = [hashlib.sha256(content).hexdigest() for content in (b"one", b"another")]
+    for lock, content in zip(locks, (b"one", b"another"), strict=True):
+        blobs.put(lock, content)
+
+    gone = collect(blobs, lambda: {kept}, 0, lambda: {locks[0]})
+
+    assert gone.count == 1
+    assert blobs.missing(locks) == {locks[1]}
+
+
 def test_a_snapshot_named_while_the_store_is_listed_is_spared(store, tmp_path):
     jobs: set[str] = set()
     snapshot_id = save(store, a_project(*some_files(tmp_path / "files", 3)))

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from element_jupyter.adapters.job_files.job_yaml import JobYaml, read_yaml
 from element_jupyter.adapters.job_files.store import FileJobs
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 from element_jupyter.core.job_files import FileInvalid, Metadata
 from element_jupyter.core.jobs import Job, StoredJob
@@ -305,6 +306,53 @@ async def test_every_snapshot_that_a_file_names_is_in_use(tmp_path):
     path = tmp_path / "ada/sales/job.yaml"
     path.write_text(f"broken: [\nsnapshot_id: {'d' * 64}\n")
     assert jobs.snapshots() == {digit * 64 for digit in "abcd"}
+
+
+def a_pin(digit: str = "1") -> Pin:
+    return Pin(environment_id=f"py-{digit * 32}", lock_id=digit * 64, definition="r.txt")
+
+
+async def test_pins_are_kept_in_files_and_versions_and_come_back(tmp_path):
+    jobs = opened(tmp_path)
+    await put(jobs, a_job(), pins={"main": a_pin()})
+    await put(jobs, a_job(title="Sales"))
+    assert sales(opened(tmp_path)).pins == {"main": a_pin()}
+    again = await put(jobs, a_job(title="Sales"), pins={"main": a_pin("2")})
+    assert (again.stored.version, again.stored.pins) == (3, {"main": a_pin("2")})
+    assert sales(opened(tmp_path), 1).pins == {"main": a_pin()}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"snapshot_id": "1" * 64},
+        {"environment": "gpu"},
+        {"tasks": [{"notebook": "other.ipynb"}]},
+        {"tasks": [{"notebook": "sales.ipynb", "kernel": "r"}]},
+        {"tasks": [{"name": "other", "notebook": "sales.ipynb"}]},
+    ],
+)
+async def test_a_pin_goes_when_what_it_was_locked_for_has_changed(tmp_path, said):
+    jobs = opened(tmp_path)
+    await put(jobs, a_job(), pins={"main": a_pin()})
+    assert (await put(jobs, a_job(**said))).stored.pins == {}
+
+
+async def test_a_file_without_pins_is_read_as_before(tmp_path):
+    jobs = opened(tmp_path)
+    await put(jobs, a_job())
+    text = (tmp_path / "ada/sales/job.yaml").read_text()
+    assert "pins" not in text
+    assert sales(opened(tmp_path)).pins == {}
+
+
+async def test_every_lock_that_a_file_names_is_in_use_and_is_no_snapshot(tmp_path):
+    jobs = opened(tmp_path)
+    await put(jobs, a_job(snapshot_id="a" * 64), pins={"main": a_pin()})
+    path = tmp_path / "ada/sales/versions/7.yaml"
+    path.write_text(f"broken: [\nsnapshot_id: {'d' * 64}\n lock_id: '{'2' * 64}'\n")
+    assert jobs.locks() == {"1" * 64, "2" * 64}
+    assert jobs.snapshots() == {"a" * 64, "d" * 64}
 
 
 # --------------------------------------------------------------------------------------- their YAML

@@ -23,6 +23,12 @@ ROWS = {
     "airflow_notebook_task": "tests.bench.airflow_share",
     "job_runnable_1000": "tests.bench.airflow_jobs",
     "parser_cpu_1000": "tests.bench.airflow_jobs",
+    "environment_build": "tests.bench.environments",
+    "environment_disk": "tests.bench.environments",
+    "environment_lookup": "tests.bench.kernel_start",
+    "kernel_ready_bytecode": "tests.bench.kernel_start",
+    "import_bytecode": "tests.bench.kernel_start",
+    "requests_during_build": "tests.bench.requests_during_build",
     "idle_memory": "tests.bench.idle_platform",
     "up_ready": "tests.bench.idle_platform",
 }

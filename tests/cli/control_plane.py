@@ -23,7 +23,7 @@ SECONDS = 90
 class ControlPlane:
     """`python -m element_jupyter.platform.service` on a data directory of its own."""
 
-    def __init__(self, data: Path, database_url: str) -> None:
+    def __init__(self, data: Path, database_url: str, **variables: str) -> None:
         self.data = data
         data.mkdir(mode=0o700, exist_ok=True)
         self.port = free_port()
@@ -33,6 +33,8 @@ class ControlPlane:
             "ELEMENT_PORT": str(self.port),
             "ELEMENT_AIRFLOW": "False",
             "ELEMENT_OWNER": "ada",
+            "ELEMENT_ENVIRONMENTS": "False",
+            **variables,
         }
         self.start()
 

@@ -12,7 +12,7 @@ from element_jupyter.core.notebooks import (
     MAX_NOTEBOOK_BYTES,
     as_json,
     first_line,
-    kernel_environment,
+    is_ordinary,
     language_of,
     parameters_of,
     parse_notebook,
@@ -392,16 +392,32 @@ def test_dates_are_text_in_json():
     assert as_json({"day": date(2024, 10, 12), "n": 1}) == {"day": "2024-10-12", "n": 1}
 
 
-def test_a_kernel_sees_neither_our_variables_nor_airflows():
-    seen = kernel_environment(
-        {"PATH": "/bin", "PYTHONPATH": "x", "ELEMENT_TOKEN": "s", "AIRFLOW__CORE__FERNET_KEY": "s"},
-        {"ELEMENT_RUN_ID": "r-1"},
-    )
-
-    assert seen == {"PATH": "/bin", "PYTHONPATH": "x", "ELEMENT_RUN_ID": "r-1"}
-
-
 def test_a_parameter_is_plain_data():
     parameter = Parameter(name="x", kind=Kind.INT, default=1)
 
     assert Parameter.model_validate_json(parameter.model_dump_json()) == parameter
+
+
+# ---------------------------------------------------------------------------- the ordinary kernel
+
+LAUNCHED = ("-m", "ipykernel_launcher", "-f", "{connection_file}")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "argv", "ordinary"),
+    [
+        ("python3", ("python", *LAUNCHED), True),
+        ("Python3", ("python", *LAUNCHED), True),
+        ("python3", ("/opt/python3.11/bin/python3.11", *LAUNCHED), True),
+        ("python3", ("python", "-Xfrozen_modules=off", *LAUNCHED), True),
+        ("python3", ("python", "-m", "ipykernel", "-f", "{connection_file}"), True),
+        ("python3", ("xpython", "-f", "{connection_file}"), False),
+        ("python3", ("python", "-m", "my_kernel", "-f", "{connection_file}"), False),
+        ("python3", ("ssh", "gpu", "python", *LAUNCHED), False),
+        ("python3", (), False),
+        ("ir", ("R", "--args", "{connection_file}"), False),
+        ("research", ("/envs/research/bin/python", *LAUNCHED), False),
+    ],
+)
+def test_only_ipythons_own_kernel_is_the_ordinary_one(kernel, argv, ordinary):
+    assert is_ordinary(kernel, argv) is ordinary

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.progress import (
     RunRecord,
@@ -80,6 +81,21 @@ def test_however_a_story_is_cut_and_repeated_it_is_told_once(cells, data):
     assert record.run.state is RunState.SUCCEEDED
     assert record.run.cells_done == record.run.cells_total == cells
     assert record.run.recorded == {f"n{n}": n for n in range(cells)} | {"last": 1}
+
+
+def test_a_run_has_the_environment_that_its_runner_says():
+    pin = Pin(
+        environment_id=f"py-{'1' * 32}", lock_id="2" * 64, definition="r.txt", python="3.11.7"
+    )
+    event = RunStarted(
+        sequence=1, at=AT, run_id="r", cells_total=1, kernel="python3", pid=1, pin=pin
+    )
+    run = advance(a_record(), [event]).run
+    assert (run.environment_id, run.lock_id) == (pin.environment_id, pin.lock_id)
+    assert (run.definition, run.python) == ("r.txt", "3.11.7")
+    known = a_record(environment_id="py-" + "3" * 32)
+    unsaid = advance(known, [event.model_copy(update={"pin": None})]).run
+    assert unsaid.environment_id == known.run.environment_id
 
 
 def test_nothing_is_taken_after_a_gap():

@@ -100,7 +100,7 @@ def test_a_bad_request_gets_a_sentence(
 
     assert 400 <= answer.status_code < 500, answer.text[:500]
     problem = answer.json()
-    assert set(problem) == {"code", "message", "hint", "field"}
+    assert set(problem) == {"code", "message", "hint", "field", "details"}
     assert problem["message"][0] == problem["message"][0].upper() or problem["field"]
     assert "Traceback" not in answer.text
     assert len(answer.content) < 5_000, "an answer does not echo what it was sent"

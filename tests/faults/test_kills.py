@@ -131,7 +131,7 @@ class Bench:
             name = next(name for name in processes if names[victim] in name)
             return int(processes[name]["pid"])
         for pid, command in self.platform.processes().items():
-            if ("ipykernel_launcher" if victim == "kernel" else "element: run") in command:
+            if ("in_kernel/start.py" if victim == "kernel" else "element: run") in command:
                 return pid
         return None
 
@@ -218,7 +218,7 @@ def test_a_kill_leaves_nothing_stuck_lost_or_doubled(
     assert not [
         command
         for command in bench.platform.processes().values()
-        if "ipykernel_launcher" in command
+        if "in_kernel/start.py" in command
     ], "a kernel is left"
 
 

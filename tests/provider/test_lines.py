@@ -62,6 +62,19 @@ def test_a_flood_of_lines_is_cut_and_says_so():
             {"kind": "run_started", "cells_total": 1, "kernel": "python3"},
             "Kernel python3 runs 1 cell.",
         ),
+        (
+            {
+                "kind": "run_started",
+                "cells_total": 2,
+                "kernel": "python3",
+                "pin": {"definition": "requirements.txt", "environment_id": "py-1"},
+            },
+            "Kernel python3 runs 2 cells in requirements.txt (py-1).",
+        ),
+        (
+            {"kind": "note", "level": "info", "message": "Building the environment: resolving."},
+            "Building the environment: resolving.",
+        ),
         ({"kind": "cell_started", "index": 0, "first_line": "x = 1"}, "Cell 1: x = 1"),
         ({"kind": "cell_started", "index": 4, "first_line": ""}, "Cell 5"),
         ({"kind": "recorded", "name": "accuracy", "value": 0.97}, "Recorded accuracy = 0.97"),

@@ -123,6 +123,12 @@ def _install_bash_kernel(path: Path) -> None:
     (home / "kernel.json").write_text(json.dumps(spec))
 
 
+@pytest.fixture(autouse=True)
+def kernels_that_are_installed(monkeypatch):
+    """Leave notebooks without environments, which have tests of their own."""
+    monkeypatch.setenv("ELEMENT_ENVIRONMENTS", "False")
+
+
 @pytest.fixture(scope="session")
 def fork_server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("fork", numbered=True)

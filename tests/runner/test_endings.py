@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from element_jupyter.core.runs import RunState
+from element_jupyter.runner.processes import Tree
 from tests.runner.conftest import alive, notebook
 
 SLEEP = "import time\nprint('begun', flush=True)\ntime.sleep(60)"
@@ -164,3 +167,18 @@ async def test_a_notebook_that_interrupts_itself_has_failed_not_been_stopped(run
     _, finished = await run(notebook("raise KeyboardInterrupt"))
 
     assert (finished.state, finished.failing_cell.ename) == (RunState.FAILED, "KeyboardInterrupt")
+
+
+def test_what_was_there_before_the_kernel_is_no_part_of_its_tree():
+    sleeping = [sys.executable, "-c", "import time; time.sleep(60)"]
+    before = subprocess.Popen(sleeping, start_new_session=True)
+    kernel = subprocess.Popen(sleeping, start_new_session=True)
+    try:
+        tree = Tree(kernel.pid, adopting=True)
+        orphan = subprocess.Popen(sleeping, start_new_session=True)
+        assert tree.kill()
+        assert (kernel.wait(10), orphan.wait(10)) == (-signal.SIGKILL, -signal.SIGKILL)
+        assert before.poll() is None
+    finally:
+        before.kill()
+        before.wait(10)

@@ -81,7 +81,7 @@ def test_a_failure_shows_the_cell_the_error_and_where_to_look(at):
         ("-p n 1 -p n 2", "given twice"),
         ("--kernel cobol", "There is no kernel 'cobol' here."),
         ("--size big", "There are no sizes yet"),
-        ("--environment env.yml", "There are no environments yet"),
+        ("--environment env.yml", "Environments are switched off here"),
         ("-o notebook.ipynb", "would overwrite the notebook"),
         ("-o no/such/out.ipynb", "There is no directory"),
     ],

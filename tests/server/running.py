@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +37,20 @@ class Lab:
 
 
 @contextlib.contextmanager
-def running_lab(home: Path, *arguments: str, program: str = "jupyter_server") -> Iterator[Lab]:
+def running_lab(
+    home: Path,
+    *arguments: str,
+    program: str = "jupyter_server",
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Lab]:
     """Start a Jupyter Server (or `jupyterlab`) whose every file is below `home`."""
     lab = Lab("", home / "notebooks", home / "element")
     for directory in (lab.root, lab.data):
         directory.mkdir(parents=True)
-    kept = {"PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"}
+    kept = {
+        *("PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
+        *("ELEMENT_ENVIRONMENT_STORE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    }
     log = (home / "server.log").open("wb")
     process = subprocess.Popen(
         [
@@ -62,6 +70,7 @@ def running_lab(home: Path, *arguments: str, program: str = "jupyter_server") ->
             "JUPYTER_CONFIG_DIR": str(home / "config"),
             "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), str(home)]),
             "ELEMENT_DATA_DIR": str(lab.data),
+            **(variables or {}),
         },
         stdout=subprocess.DEVNULL,
         stderr=log,

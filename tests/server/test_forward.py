@@ -22,6 +22,7 @@ OUTAGE = {
     "message": "The Element platform is not running.",
     "hint": "Start it with `element up`.",
     "field": None,
+    "details": "",
 }
 
 

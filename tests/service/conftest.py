@@ -89,6 +89,7 @@ def settings(tmp_path, database_url) -> config.Element:
         owner="ada",
         max_time_limit_seconds=3600,
         airflow=False,
+        environments=False,
     )
 
 

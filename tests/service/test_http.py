@@ -208,7 +208,7 @@ async def served(tmp_path):
 
 async def _problem(answer: httpx.Response) -> tuple[int, str, str | None]:
     problem = answer.json()
-    assert set(problem) == {"code", "message", "hint", "field"}
+    assert set(problem) == {"code", "message", "hint", "field", "details"}
     assert problem["message"].endswith(".")
     return answer.status_code, problem["code"], problem["field"]
 
@@ -461,7 +461,7 @@ async def test_a_stream_that_fails_says_why(served):
     answer = await served.client.get("/tell-and-fail")
     assert answer.text.endswith(
         'event: problem\ndata: {"code":"unavailable","message":"The database does not answer.",'
-        '"hint":"","field":null}\n\n'
+        '"hint":"","field":null,"details":""}\n\n'
     )
 
 

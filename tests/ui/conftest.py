@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import nbformat
@@ -26,7 +26,7 @@ expect.set_options(timeout=60_000)
 
 
 @contextlib.contextmanager
-def running_jupyterlab(home: Path) -> Iterator[Lab]:
+def running_jupyterlab(home: Path, variables: Mapping[str, str] | None = None) -> Iterator[Lab]:
     assert front_end.is_current(), "The front end is not built from its sources: `make setup`."
     scope = home / "labextensions" / "@element"
     scope.mkdir(parents=True)
@@ -40,6 +40,7 @@ def running_jupyterlab(home: Path) -> Iterator[Lab]:
         home,
         f"--LabApp.extra_labextensions_path={home / 'labextensions'}",
         program="jupyterlab",
+        variables=variables,
     ) as lab:
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell("print(1)")],

@@ -19,6 +19,7 @@ from element_jupyter.core.job_files import (
     JobFile,
     Metadata,
     document,
+    metadata_document,
     parse,
 )
 from element_jupyter.core.jobs import Job
@@ -64,7 +65,7 @@ class JobYaml:
             r"^metadata[ ]*:.*\n?(?:(?:[ \t]+.*|[ \t]*)(?:\n|\Z))*", "", text, flags=re.MULTILINE
         )
         kept = kept if kept.endswith("\n") else kept + "\n"
-        return kept + _dump({"metadata": metadata.model_dump(mode="json")})
+        return kept + _dump({"metadata": metadata_document(metadata)})
 
 
 def read_yaml(content: bytes) -> tuple[Any, dict[str, int]]:

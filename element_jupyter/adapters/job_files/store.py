@@ -18,7 +18,7 @@ import logging
 import re
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,7 +28,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from element_jupyter.adapters.job_files import disk
 from element_jupyter.adapters.job_files.feed import ChangeFeed
+from element_jupyter.adapters.job_files.named import named
 from element_jupyter.adapters.job_files.watch import follow
+from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 from element_jupyter.core.job_files import (
     FileInvalid,
@@ -36,6 +38,7 @@ from element_jupyter.core.job_files import (
     JobFormat,
     Metadata,
     Saved,
+    kept_pins,
     scheduled_since,
 )
 from element_jupyter.core.jobs import Job, JobChange, JobError, StoredJob
@@ -133,20 +136,12 @@ class FileJobs:
         return await self._feed.changes(after, wait_seconds, limit)
 
     def snapshots(self) -> set[str]:
-        """Return every snapshot id that any file of a job names, broken ones included.
+        """Return every snapshot id that any file of a job names, broken ones included."""
+        return named(self._root).snapshots
 
-        Raises:
-            OSError: a file cannot be read.
-        """
-        found: set[str] = set()
-        for team in disk.directories(self._root):
-            for job in disk.directories(Path(team.path)):
-                for path in (
-                    *Path(job.path).glob("*.yaml"),
-                    *Path(job.path).glob("versions/*.yaml"),
-                ):
-                    found.update(re.findall(r"\b[0-9a-f]{64}\b", path.read_text(errors="replace")))
-        return found
+    def locks(self) -> set[str]:
+        """Return every lock that any file of a job names, broken ones included."""
+        return named(self._root).locks
 
     def _versions(self, team: str, name: str) -> list[StoredJob]:
         numbers = sorted(self._numbers(team, name), reverse=True)
@@ -168,20 +163,38 @@ class FileJobs:
     # ------------------------------------------------------------------------------------ writing
 
     async def put(
-        self, job: Job, *, saved_by: str, now: datetime, expected_version: int | None = None
+        self,
+        job: Job,
+        *,
+        saved_by: str,
+        now: datetime,
+        expected_version: int | None = None,
+        pins: Mapping[str, Pin] | None = None,
     ) -> Saved:
-        return await asyncio.to_thread(self._put, job, saved_by, now, expected_version)
+        return await asyncio.to_thread(self._put, job, saved_by, now, expected_version, pins)
 
     async def delete(self, team: str, name: str, *, expected_version: int | None = None) -> bool:
         return await asyncio.to_thread(self._delete, team, name, expected_version)
 
-    def _put(self, job: Job, saved_by: str, now: datetime, expected_version: int | None) -> Saved:
+    def _put(
+        self,
+        job: Job,
+        saved_by: str,
+        now: datetime,
+        expected_version: int | None,
+        pins: Mapping[str, Pin] | None,
+    ) -> Saved:
         with _translated(), self._locked(job.team, job.name):
             self._look(job.team, job.name)
             entry = self._entries.get(job.id) or _Entry()
             before = entry.stored
             self.expect(job.team, job.name, expected_version)
-            if before is not None and before.job == job and entry.error is None:
+            kept = kept_pins(before, job) if pins is None else dict(pins)
+            if (
+                before is not None
+                and (before.job, before.pins) == (job, kept)
+                and entry.error is None
+            ):
                 return Saved(before, before)
             stored = StoredJob(
                 job=job,
@@ -189,6 +202,7 @@ class FileJobs:
                 saved_at=now,
                 saved_by=saved_by,
                 scheduled_since=scheduled_since(before, job, now),
+                pins=kept,
             )
             content = self._form.write(job, _metadata(stored)).encode()
             self._write_version(stored, content)
@@ -370,6 +384,7 @@ class FileJobs:
             saved_at=now,
             saved_by=BY_HAND,
             scheduled_since=scheduled_since(before, file.job, now),
+            pins=kept_pins(before, file.job),
         )
         stamped = self._stamped(content, stored)
         self._write_version(stored, stamped)
@@ -474,6 +489,7 @@ def _metadata(stored: StoredJob) -> Metadata:
         saved_at=stored.saved_at,
         saved_by=stored.saved_by,
         scheduled_since=stored.scheduled_since,
+        pins=stored.pins,
     )
 
 

@@ -372,6 +372,14 @@ class SqlRunStore:
         async with reading(self._engine) as connection:
             return set(await connection.scalars(select(runs.c.snapshot_id).distinct().where(live)))
 
+    async def locks(self) -> set[str]:
+        """Name the locks of all runs: with one, a run can be repeated after years."""
+        async with reading(self._engine) as connection:
+            found = await connection.scalars(
+                select(runs.c.lock_id).distinct().where(runs.c.lock_id.is_not(None))
+            )
+            return set(found)
+
     async def _records(self, wanted: ColumnElement[bool]) -> list[RunRecord]:
         async with reading(self._engine) as connection:
             rows = await connection.execute(

@@ -34,17 +34,47 @@ export class ElementClient implements IElementClient {
 
   // the interface checks the callers; here every operation is the same
   async call(verb: string, path: string, options: IOptions = {}): Promise<never> {
+    const response = await this._request(path, options, {
+      method: verb.toUpperCase(),
+      headers: { 'Content-Type': 'application/json' },
+      body: options.body === undefined ? undefined : JSON.stringify(options.body)
+    });
+    return parsed(await response.text()) as never;
+  }
+
+  async *follow(
+    path: string,
+    options: IOptions & { signal: AbortSignal }
+  ): AsyncGenerator<never, void> {
+    const { follow } = await import('./events');
+    const { signal } = options;
+    const connect = async (after: string) => {
+      const headers: Record<string, string> = { Accept: 'text/event-stream' };
+      if (after) {
+        headers['Last-Event-ID'] = after;
+      }
+      const { body } = await this._request(path, options, { headers, signal });
+      return body ?? new ReadableStream();
+    };
+    for await (const { name, data } of follow(connect, isLasting, signal)) {
+      const said = parsed(data);
+      if (name === 'problem') {
+        throw new ElementProblem(500, said as Problem);
+      }
+      if (said !== undefined) {
+        yield said as never;
+      }
+    }
+  }
+
+  private async _request(path: string, options: IOptions, init: RequestInit): Promise<Response> {
     const url = URLExt.join(
       this._settings.baseUrl,
       MOUNT,
       filled(path, options.path) + queried(options.query)
     );
-    const init: RequestInit = {
-      method: verb.toUpperCase(),
-      cache: 'no-cache', // asks again, without the timestamp that JupyterLab adds to the query
-      headers: { 'Content-Type': 'application/json' },
-      body: options.body === undefined ? undefined : JSON.stringify(options.body)
-    };
+    // asks again, without the timestamp that JupyterLab adds to the query
+    init = { cache: 'no-cache', ...init };
     let response: Response;
     try {
       response = await ServerConnection.makeRequest(url, init, this._settings);
@@ -53,15 +83,21 @@ export class ElementClient implements IElementClient {
         code: 'unavailable',
         message: 'The Jupyter server did not answer.',
         hint: reason instanceof Error ? reason.message : '',
-        field: null
+        field: null,
+        details: ''
       });
     }
-    const answer = parsed(await response.text());
     if (!response.ok) {
-      throw new ElementProblem(response.status, problemOf(response, answer));
+      throw new ElementProblem(response.status, problemOf(response, parsed(await response.text())));
     }
-    return answer as never;
+    return response;
   }
+}
+
+/** Whether asking the same again can only be refused again. */
+function isLasting(reason: unknown): boolean {
+  const status = reason instanceof ElementProblem ? reason.status : 0;
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }
 
 function filled(path: string, values: unknown): string {
@@ -97,6 +133,7 @@ function problemOf(response: Response, answer: unknown): Problem {
     message:
       said.message || `The server answered ${response.status} ${response.statusText}`.trim() + '.',
     hint: said.hint ?? '',
-    field: said.field ?? null
+    field: said.field ?? null,
+    details: said.details ?? ''
   };
 }

@@ -1445,6 +1445,40 @@ export interface components {
             truncated?: boolean;
         };
         /**
+         * Pin
+         * @description What a job keeps and a run is given, so that each of its runs has the same environment.
+         */
+        Pin: {
+            /** Environment Id */
+            environment_id: string;
+            /** Lock Id */
+            lock_id: string;
+            /** Definition */
+            definition: string;
+            /**
+             * Python
+             * @default
+             */
+            python: string;
+        };
+        /**
+         * PinInput
+         * @description What a job keeps and a run is given, so that each of its runs has the same environment.
+         */
+        PinInput: {
+            /** Environment Id */
+            environment_id: string;
+            /** Lock Id */
+            lock_id: string;
+            /** Definition */
+            definition: string;
+            /**
+             * Python
+             * @default
+             */
+            python?: string;
+        };
+        /**
          * Preview
          * @description What a schedule will do, in words and in instants.
          */
@@ -1485,6 +1519,11 @@ export interface components {
              * @default null
              */
             field: string | null;
+            /**
+             * Details
+             * @default
+             */
+            details: string;
         };
         /** Recorded */
         Recorded: {
@@ -1587,10 +1626,30 @@ export interface components {
              */
             kernel: string | null;
             /**
+             * Environment
+             * @default null
+             */
+            environment: string | null;
+            /**
              * Environment Id
              * @default null
              */
             environment_id: string | null;
+            /**
+             * Lock Id
+             * @default null
+             */
+            lock_id: string | null;
+            /**
+             * Definition
+             * @default null
+             */
+            definition: string | null;
+            /**
+             * Python
+             * @default null
+             */
+            python: string | null;
             /**
              * Size
              * @default null
@@ -1848,6 +1907,11 @@ export interface components {
              */
             kernel?: string | null;
             /**
+             * Environment
+             * @default null
+             */
+            environment?: string | null;
+            /**
              * Size
              * @default null
              */
@@ -1915,6 +1979,8 @@ export interface components {
             kernel: string;
             /** Pid */
             pid: number;
+            /** @default null */
+            pin: components["schemas"]["Pin"] | null;
         };
         /** RunStartedInput */
         RunStartedInput: {
@@ -1941,6 +2007,8 @@ export interface components {
             kernel: string;
             /** Pid */
             pid: number;
+            /** @default null */
+            pin?: components["schemas"]["PinInput"] | null;
         };
         /**
          * RunState
@@ -2059,6 +2127,10 @@ export interface components {
              * Format: date-time
              */
             scheduled_since: string;
+            /** Pins */
+            pins: {
+                [key: string]: components["schemas"]["Pin"];
+            };
         };
         /** StoredJobPage */
         StoredJobPage: {

@@ -1,13 +1,43 @@
 /**
  * From the generated `paths` to what a call takes and answers.
  */
+import type {
+  components as EnvironmentComponents,
+  paths as EnvironmentPaths
+} from './environments-schema';
 import type { components, paths } from './schema';
 
 /** A run, as the record knows it. */
 export type Run = components['schemas']['Run'];
 
+type Environments = EnvironmentComponents['schemas'];
+
 /** What the server says when something goes wrong: a sentence, and what to do about it. */
-export type Problem = components['schemas']['Problem'];
+export type Problem = Environments['Problem'];
+
+/** Everything to show about the environment of one notebook. */
+export type NotebookEnvironment = Environments['NotebookEnvironment'];
+
+/** What names the packages of a notebook. */
+export type Definition = Environments['Definition'];
+
+/** Why there is no environment, for a person. */
+export type Failure = Environments['Failure'];
+
+/** A place that packages come from. */
+export type Origin = Failure['origins'][number];
+
+/** One thing that a build tells. */
+export type BuildEvent = Environments['BuildEvent'];
+
+/** The environments of the store, and those that are offered by name. */
+export type EnvironmentList = Environments['EnvironmentList'];
+
+/** One environment of the store. */
+export type EnvironmentSummary = EnvironmentList['items'][number];
+
+/** An environment that is offered by name. */
+export type SharedEnvironment = EnvironmentList['shared'][number];
 
 /** A snapshot that the control plane has, and where the notebook is in it. */
 export interface ISnapshot {
@@ -29,7 +59,7 @@ interface IOwnPaths {
   };
 }
 
-interface IPaths extends paths, IOwnPaths {}
+interface IPaths extends paths, EnvironmentPaths, IOwnPaths {}
 
 /** What one may do with a path. */
 export type Verb = 'get' | 'post' | 'put' | 'delete';
@@ -67,3 +97,19 @@ type Good<Responses> = Responses[keyof Responses & (200 | 201 | 202)];
 
 /** What a call answers when it goes well. */
 export type Answer<O> = O extends { responses: infer Responses } ? Json<Good<Responses>> : never;
+
+/** One event of a stream. */
+export type Streamed<O> = O extends {
+  responses: { 200: { content: { 'text/event-stream': infer Event } } };
+}
+  ? Event
+  : never;
+
+/** The paths below `/api/v1` that stream events. */
+export type StreamPath = {
+  [P in keyof IPaths]: IPaths[P] extends { get: infer O }
+    ? [Streamed<O>] extends [never]
+      ? never
+      : Mounted<P>
+    : never;
+}[keyof IPaths];

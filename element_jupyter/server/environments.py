@@ -1,0 +1,402 @@
+"""REST of environments: `environments/…`, answered here since the notebooks' files are here.
+
+Every answer is made in a thread, so that kernels' messages never wait for a disk. Builds go on in
+processes of their own; what one tells is read by one reader, however many pages follow it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol, TypeVar
+
+from jupyter_server.auth.decorator import authorized
+from pydantic import Field
+from tornado import web
+from tornado.iostream import StreamClosedError
+
+from element_jupyter.core.environments.building import BuildEvent
+from element_jupyter.core.environments.definitions import Origin
+from element_jupyter.core.environments.identity import EnvironmentId
+from element_jupyter.core.environments.keeping import (
+    EnvironmentSummary,
+    Manifest,
+    NotebookEnvironment,
+    State,
+)
+from element_jupyter.core.errors import ElementError, Invalid, NotFound
+from element_jupyter.core.values import Value
+from element_jupyter.server.build_events import BuildFollowers
+from element_jupyter.server.http import MOUNT, ElementHandler
+from element_jupyter.server.notebook_files import NotebookPath, notebook_file
+
+KEEP_ALIVE_SECONDS: Final = 15.0
+"""A stream that has nothing to tell says so this often, for the sake of proxies."""
+
+Answer = TypeVar("Answer")
+
+
+# -------------------------------------------------------------------------------------- payloads
+
+
+class BuildRequest(Value):
+    """Of which notebook the environment is to be built."""
+
+    path: NotebookPath
+    upgrade: bool = False
+    """Whether newer versions are taken; else those of its last lock are kept."""
+
+
+class BuildStarted(Value):
+    build_id: str
+    """What to follow; of a build that was under way already, the same."""
+
+
+class SharedEnvironment(Value):
+    """An environment that the administrator offers to everybody by its name."""
+
+    name: str
+    title: str
+    state: State
+    environment_id: EnvironmentId | None
+
+
+class EnvironmentList(Value):
+    """What is in the store, and what is offered."""
+
+    items: tuple[EnvironmentSummary, ...]
+    shared: tuple[SharedEnvironment, ...]
+
+
+class EnvironmentDetails(Manifest):
+    """One environment: what it is made of, and what it takes on disk."""
+
+    own_bytes: int
+    """What removing it frees."""
+    shared_bytes: int
+    """What it shares with other environments and the cache."""
+
+
+class RequirementsRequest(Value):
+    """What to add to the file that names a notebook's packages."""
+
+    path: NotebookPath
+    requirements: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=1000)], ...],
+        Field(min_length=1, max_length=100),
+    ]
+    """As in `requirements.txt`: `humanize>=4`."""
+
+
+class RequirementsAdded(Value):
+    file: str
+    """The file that has changed, relative to the project's top."""
+    added: tuple[str, ...]
+    """As written there; what was there already is not among them."""
+    cell: int | None = None
+    """Of a definition in the notebook itself: the index of its cell, …"""
+    source: str | None = None
+    """… and what that cell is now, for whoever has the notebook open."""
+    definition: NotebookEnvironment
+
+
+class TrustRequest(Value):
+    """Where packages may come from, says the person who asks."""
+
+    path: NotebookPath
+    origins: Annotated[tuple[Origin, ...], Field(min_length=1, max_length=100)]
+
+
+class Environments(Protocol):
+    """What this face needs to know and do; every method may read the disk for a while.
+
+    They raise `EnvironmentFailed` for what is wrong with a definition, `Invalid` and `NotFound` for
+    what is wrong with the request.
+    """
+
+    def of(self, notebook: Path) -> NotebookEnvironment: ...
+
+    def build(self, notebook: Path, *, upgrade: bool) -> str: ...
+
+    def events(self, build_id: str) -> Iterator[BuildEvent | None]: ...
+
+    def cancel(self, build_id: str) -> None: ...
+
+    def overview(self) -> EnvironmentList: ...
+
+    def show(self, environment_id: str) -> EnvironmentDetails: ...
+
+    def add(self, notebook: Path, requirements: tuple[str, ...]) -> RequirementsAdded: ...
+
+    def trust(self, notebook: Path, origins: tuple[Origin, ...]) -> NotebookEnvironment: ...
+
+
+KernelOf = Callable[[Any, Path], Awaitable[str | None]]
+"""Tells the environment of the kernel that a kernel manager runs for a notebook, if it has one."""
+
+
+# -------------------------------------------------------------------------------------- handlers
+
+
+class EnvironmentsHandler(ElementHandler):
+    """The base of all; `environments` is None where they are switched off."""
+
+    def initialize(
+        self, environments: Environments | None, followers: BuildFollowers, kernel_of: KernelOf
+    ) -> None:
+        self._given = environments
+        self._followers = followers
+        self._kernel_of = kernel_of
+
+    @property
+    def environments(self) -> Environments:
+        if self._given is None:
+            raise NotFound(
+                "Environments are switched off here.",
+                "The administrator can set Element.environments = True.",
+            )
+        return self._given
+
+    async def notebook(self, path: str) -> Path:
+        return await notebook_file(self.contents_manager, path)
+
+    async def with_kernel(self, found: NotebookEnvironment, notebook: Path) -> NotebookEnvironment:
+        kernel = await self._kernel_of(self.kernel_manager, notebook)
+        return found.model_copy(update={"kernel_environment_id": kernel})
+
+    def answer(self, value: Value, status: int = 200) -> None:
+        self.set_status(status)
+        self.finish(value.model_dump_json())
+
+
+class OfHandler(EnvironmentsHandler):
+    """`GET environments/of?path=…`: everything about the environment of a notebook."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        # a page that looks from time to time is no sign of a person at work
+        self._track_activity = False
+        notebook = await self.notebook(self.get_query_argument("path", ""))
+        found = await asyncio.to_thread(self.environments.of, notebook)
+        self.answer(await self.with_kernel(found, notebook))
+
+
+class BuildsHandler(EnvironmentsHandler):
+    """`POST environments/builds`: start building, unless somebody does already."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        asked = self.asked(BuildRequest, 'For example {"path": "a.ipynb"}.')
+        notebook = await self.notebook(asked.path)
+        build_id = await asyncio.to_thread(self.environments.build, notebook, upgrade=asked.upgrade)
+        self.answer(BuildStarted(build_id=build_id), 202)
+
+
+class BuildHandler(EnvironmentsHandler):
+    """`DELETE environments/builds/{build_id}`: end a build."""
+
+    @web.authenticated
+    @authorized
+    async def delete(self, build_id: str) -> None:
+        await asyncio.to_thread(self.environments.cancel, build_id)
+        self.set_status(204)
+        self.finish()
+
+
+class BuildEventsHandler(EnvironmentsHandler):
+    """`GET environments/builds/{build_id}/events`: what a build tells, as server-sent events."""
+
+    _sending: asyncio.Task[None] | None = None
+
+    @web.authenticated
+    @authorized
+    async def get(self, build_id: str) -> None:
+        self._track_activity = False
+        after = self._after()
+        self._sending = asyncio.ensure_future(self._send(build_id, after))
+        try:
+            await self._sending
+        except (asyncio.CancelledError, StreamClosedError):
+            self.log.debug("%s: the browser left", self.request.path)
+
+    def on_connection_close(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+
+    def _after(self) -> int:
+        said = self.request.headers.get("Last-Event-ID") or self.get_query_argument("after", "0")
+        if not said.isdecimal() or len(said) > 9:
+            raise Invalid(f"'{said[:80]}' is no event's id.", field="after")
+        return int(said)
+
+    async def _send(self, build_id: str, after: int) -> None:
+        async with self._followers.follow(self.environments.events, build_id, after) as events:
+            self.set_header("Content-Type", _EVENT_STREAM)
+            self.set_header("Cache-Control", "no-cache")
+            self.set_header("X-Accel-Buffering", "no")
+            await self.flush()
+            try:
+                await self._send_all(events)
+                self.write("event: end\ndata: {}\n\n")
+            except ElementError as error:
+                self.write(f"event: problem\ndata: {error.problem.model_dump_json()}\n\n")
+        self.finish(set_content_type=_EVENT_STREAM)
+
+    async def _send_all(self, events: AsyncIterator[BuildEvent]) -> None:
+        coming = asyncio.ensure_future(_next(events))
+        try:
+            while True:
+                done, _ = await asyncio.wait([coming], timeout=KEEP_ALIVE_SECONDS)
+                if not done:
+                    self.write(": still here\n\n")
+                elif (event := coming.result()) is None:
+                    return
+                else:
+                    self.write(f"id: {event.sequence}\ndata: {event.model_dump_json()}\n\n")
+                    coming = asyncio.ensure_future(_next(events))
+                await self.flush()
+        finally:
+            coming.cancel()
+            await asyncio.wait([coming])
+
+
+class ListHandler(EnvironmentsHandler):
+    """`GET environments`: what is in the store, and what is offered by name."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        self.answer(await asyncio.to_thread(self.environments.overview))
+
+
+class ShowHandler(EnvironmentsHandler):
+    """`GET environments/{environment_id}`: what one is made of."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, environment_id: str) -> None:
+        self.answer(await asyncio.to_thread(self.environments.show, environment_id))
+
+
+class RequirementsHandler(EnvironmentsHandler):
+    """`POST environments/requirements`: add to the file that names a notebook's packages."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        example = 'For example {"path": "a.ipynb", "requirements": ["humanize"]}.'
+        asked = self.asked(RequirementsRequest, example)
+        notebook = await self.notebook(asked.path)
+        added = await asyncio.to_thread(self.environments.add, notebook, asked.requirements)
+        found = await self.with_kernel(added.definition, notebook)
+        self.answer(added.model_copy(update={"definition": found}))
+
+
+class TrustHandler(EnvironmentsHandler):
+    """`POST environments/trust`: record that a person trusts where packages come from."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        example = 'For example {"path": "a.ipynb", "origins": [{"kind": "index", "location": …}]}.'
+        asked = self.asked(TrustRequest, example)
+        notebook = await self.notebook(asked.path)
+        found = await asyncio.to_thread(self.environments.trust, notebook, asked.origins)
+        self.answer(await self.with_kernel(found, notebook))
+
+
+_EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+
+
+async def _next(events: AsyncIterator[BuildEvent]) -> BuildEvent | None:
+    return await anext(events, None)
+
+
+# --------------------------------------------------------------------------------------- routes
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One verb of one path, for its description."""
+
+    id: str
+    method: str
+    path: str
+    handler: type[EnvironmentsHandler]
+    answer: type[Value] | None
+    status: int = 200
+    body: type[Value] | None = None
+    query: tuple[tuple[str, Any], ...] = ()
+    """Names and types of what may stand behind the question mark; None as a default is none."""
+    streams: bool = False
+    """Whether the answer is a stream of events, each an `answer`."""
+
+
+OPERATIONS: Final = (
+    Operation("listEnvironments", "get", "/environments", ListHandler, EnvironmentList),
+    Operation(
+        "environmentOf",
+        "get",
+        "/environments/of",
+        OfHandler,
+        NotebookEnvironment,
+        query=(("path", NotebookPath),),
+    ),
+    Operation(
+        "startBuild", "post", "/environments/builds", BuildsHandler, BuildStarted, 202, BuildRequest
+    ),
+    Operation("cancelBuild", "delete", "/environments/builds/{build_id}", BuildHandler, None, 204),
+    Operation(
+        "followBuild",
+        "get",
+        "/environments/builds/{build_id}/events",
+        BuildEventsHandler,
+        BuildEvent,
+        query=(("after", int | None),),
+        streams=True,
+    ),
+    Operation(
+        "addRequirements",
+        "post",
+        "/environments/requirements",
+        RequirementsHandler,
+        RequirementsAdded,
+        body=RequirementsRequest,
+    ),
+    Operation(
+        "trustOrigins",
+        "post",
+        "/environments/trust",
+        TrustHandler,
+        NotebookEnvironment,
+        body=TrustRequest,
+    ),
+    Operation(
+        "showEnvironment",
+        "get",
+        "/environments/{environment_id}",
+        ShowHandler,
+        EnvironmentDetails,
+    ),
+)
+"""All that is answered here; of two that fit a path, the first counts."""
+
+
+def handlers(
+    environments: Environments | None, kernel_of: KernelOf
+) -> list[tuple[str, type[EnvironmentsHandler], dict[str, Any]]]:
+    """Return what a Jupyter server mounts, below its base URL."""
+    shared = {
+        "environments": environments,
+        "followers": BuildFollowers(),
+        "kernel_of": kernel_of,
+    }
+    return [
+        (f"/{MOUNT}{re.sub(r'{[a-z_]+}', '([^/]+)', operation.path)}", operation.handler, shared)
+        for operation in OPERATIONS
+    ]

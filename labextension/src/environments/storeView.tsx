@@ -1,0 +1,136 @@
+/**
+ * The list of the environments that the server keeps.
+ */
+import type { TranslationBundle } from '@jupyterlab/translation';
+import * as React from 'react';
+
+import type { EnvironmentSummary } from '../api/types';
+import { Ago, Button, sizeOf, Trouble, Waiting } from './parts';
+import type { StoreModel } from './store';
+
+interface IProps {
+  store: StoreModel;
+  /** The environment of the notebook in front. */
+  current: string | null;
+  trans: TranslationBundle;
+}
+
+export function StoreView({ store, current, trans }: IProps): React.ReactElement {
+  return (
+    <section className="jp-ElementSection" aria-labelledby="jp-element-store">
+      <h2 id="jp-element-store">{trans.__('All environments')}</h2>
+      <Content store={store} current={current} trans={trans} />
+    </section>
+  );
+}
+
+function Content({ store, current, trans }: IProps): React.ReactElement {
+  const { state } = store;
+  const again = () => void store.refresh();
+  switch (state.kind) {
+    case 'loading':
+      return <Waiting text={trans.__('Looking at what is kept…')} />;
+    case 'failed':
+      return (
+        <Trouble
+          title={trans.__('The environments could not be listed.')}
+          problem={state.problem}
+          again={again}
+          trans={trans}
+        />
+      );
+    case 'ready': {
+      const items = [...state.list.items].sort(
+        (a, b) =>
+          Number(b.environment_id === current) - Number(a.environment_id === current) ||
+          usedAt(b).localeCompare(usedAt(a))
+      );
+      return (
+        <>
+          {state.stale ? (
+            <Trouble
+              title={trans.__('This list may be old.')}
+              problem={state.stale}
+              again={again}
+              trans={trans}
+            />
+          ) : null}
+          {items.length === 0 ? (
+            <p>
+              {trans.__(
+                'Nothing is kept yet. The first notebook that starts its kernel has its environment built.'
+              )}
+            </p>
+          ) : (
+            <ul className="jp-ElementStore">
+              {items.map(item => (
+                <Item
+                  key={item.environment_id}
+                  item={item}
+                  current={item.environment_id === current}
+                  trans={trans}
+                />
+              ))}
+            </ul>
+          )}
+          <p className="jp-ElementAside">
+            {trans.__('Updated:')} <Ago at={state.updatedAt} trans={trans} />{' '}
+            <Button label={trans.__('Refresh')} onClick={again} />
+          </p>
+        </>
+      );
+    }
+  }
+}
+
+function usedAt(item: EnvironmentSummary): string {
+  return item.last_used_at ?? item.built_at;
+}
+
+function Item({
+  item,
+  current,
+  trans
+}: {
+  item: EnvironmentSummary;
+  current: boolean;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { names, definition, holders, jobs, last_used_at } = item;
+  const users = new Set([
+    ...holders.map(({ kind, what, id }) => {
+      const name = what.split('/').slice(-2).join('/') || id;
+      return kind === 'run' ? trans.__('run of %1', name) : trans.__('kernel of %1', name);
+    }),
+    ...jobs.map(job => trans.__('job %1', job))
+  ]);
+  return (
+    <li title={item.environment_id}>
+      <div className="jp-ElementStore-name">
+        {names.length > 0 ? names.join(', ') : definition}
+        {names.length > 0 ? <em> {trans.__('shared')}</em> : null}
+        {current ? <em> {trans.__('this notebook')}</em> : null}
+      </div>
+      {names.length > 0 && !names.includes(definition) ? <div>{definition}</div> : null}
+      <div>
+        {trans._n('Python %2, %1 package', 'Python %2, %1 packages', item.packages, item.python)}
+      </div>
+      <div>
+        {trans.__(
+          '%1 of its own, %2 shared with others',
+          sizeOf(item.own_bytes),
+          sizeOf(item.shared_bytes)
+        )}
+      </div>
+      <div>
+        {last_used_at ? trans.__('Last used:') : trans.__('Built:')}{' '}
+        <Ago at={usedAt(item)} trans={trans} />
+      </div>
+      <div title={holders.map(({ what }) => what).join('\n')}>
+        {users.size > 0
+          ? trans.__('Used by: %1', [...users].join(', '))
+          : trans.__('Not used right now')}
+      </div>
+    </li>
+  );
+}

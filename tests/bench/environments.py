@@ -1,0 +1,154 @@
+"""Building an environment of 44 packages from its lock, everything cached: Element against pip.
+
+Element: install, check every file, publish. pip: a new venv and `pip install --require-hashes` of the
+same files, with its cache warm. Then, how much disk one more environment takes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from element_jupyter import config
+from element_jupyter.core.environments.building import Phase
+from element_jupyter.core.environments.keeping import Pin
+from element_jupyter.platform.environments.composition import Environments
+from tests.bench.peers import environment
+
+PACKAGES = ("ipykernel", "pandas", "scikit-learn", "matplotlib")
+ROUNDS = 5
+PEER_ROUNDS = 2
+BAR = 30.0
+DISK_BAR_MB = 20.0
+
+
+def measure() -> list[dict[str, Any]]:
+    """Compare medians in seconds, and count the blocks that one more environment takes."""
+    with tempfile.TemporaryDirectory(prefix="element-bench-", dir=local_disk()) as directory:
+        return _measure(Path(directory))
+
+
+def local_disk() -> Path:
+    """Return a directory on a real file system; /tmp may be memory."""
+    build = Path("build/bench")
+    build.mkdir(parents=True, exist_ok=True)
+    return build.absolute()
+
+
+def silent(
+    phase: Phase, done: int | None = None, total: int | None = None, message: str = ""
+) -> None:
+    """Take what a build tells."""
+
+
+def _measure(directory: Path) -> list[dict[str, Any]]:
+    project = directory / "project"
+    project.mkdir()
+    (project / "requirements.txt").write_text("\n".join(PACKAGES))
+    made = Environments(config.Element(data_dir=str(directory / "data")))
+    found = made.find(project)
+    locked, content = made.lock(found, silent)
+    first = made.ensure(found, silent)
+    packages = len(first.manifest.packages)
+    pin = Pin(
+        environment_id=locked.environment_id, lock_id=locked.lock_id, definition="requirements.txt"
+    )
+    ours = []
+    for _ in range(ROUNDS):
+        shutil.rmtree(first.directory)
+        started = time.perf_counter()
+        made.ensure_locked(pin, content, silent)
+        ours.append(time.perf_counter() - started)
+    peer = _pip(directory, first.manifest.packages)
+    ratio = statistics.median(peer) / statistics.median(ours)
+    return [
+        {
+            "name": "environment_build",
+            "ours": statistics.median(ours),
+            "peer": statistics.median(peer),
+            "unit": "s",
+            "ratio": ratio,
+            "bar": f"≥ {BAR:.0f} ×",
+            "holds": ratio >= BAR,
+            "packages": packages,
+            "rounds": ours,
+            "peer_rounds": peer,
+        },
+        _further(made, directory),
+    ]
+
+
+def _pip(directory: Path, packages: Any) -> list[float]:
+    pip = environment("pip", "pip") / "pip"
+    wanted = directory / "locked.txt"
+    wanted.write_text(
+        "".join(f"{each.name}=={each.version} --hash=sha256:{each.sha256}\n" for each in packages)
+    )
+    variables = {
+        name: value for name, value in os.environ.items() if not name.startswith("PIP_")
+    } | {"PIP_CONFIG_FILE": os.devnull, "PIP_CACHE_DIR": str(directory / "pip-cache")}
+    times = []
+    for number in range(PEER_ROUNDS + 1):
+        target = directory / f"pip-{number}"
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "venv", "--without-pip", target], check=True, env=variables
+        )
+        subprocess.run(
+            [
+                *(pip, "--python", target / "bin" / "python", "install", "--quiet", "--no-deps"),
+                *("--disable-pip-version-check", "--require-hashes", "--only-binary", ":all:"),
+                *("-r", wanted),
+            ],
+            check=True,
+            env=variables,
+        )
+        times.append(time.perf_counter() - started)
+        shutil.rmtree(target)
+    return times[1:]  # the first has filled the cache
+
+
+def _further(made: Environments, directory: Path) -> dict[str, Any]:
+    """Build another environment, of one package more, and count what the disk has less."""
+    project = directory / "further"
+    project.mkdir()
+    (project / "requirements.txt").write_text("\n".join((*PACKAGES, "humanize")))
+    one = made.ensure(made.find(directory / "project"), silent)
+    compiled(made, one)
+    before = _disk_bytes(directory / "data")
+    another = made.ensure(made.find(project), silent)
+    compiled(made, another)
+    megabytes = (_disk_bytes(directory / "data") - before) / 1e6
+    alone = _disk_bytes(another.directory) / 1e6
+    return {
+        "name": "environment_disk",
+        "ours": megabytes,
+        "peer": alone,
+        "unit": "MB",
+        "ratio": megabytes / alone,
+        "bar": f"≤ {DISK_BAR_MB:.0f} MB",
+        "holds": megabytes <= DISK_BAR_MB,
+    }
+
+
+def compiled(made: Environments, environment: Any) -> None:
+    """Return once the environment has its byte-code."""
+    from element_jupyter.adapters.environment_store import EnvironmentStore
+
+    store = EnvironmentStore(environment.directory.parents[1])
+    store.compile(environment.manifest.environment_id)
+
+
+def _disk_bytes(directory: Path) -> int:
+    """Count blocks, each file once however many names it has: what `du` says."""
+    done = subprocess.run(
+        ["du", "-s", "--block-size=1", directory], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout.split()[0])
