@@ -7,6 +7,8 @@ What is answered as a `Problem` is raised as the error that it was; no answer at
 from __future__ import annotations
 
 import json
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -226,14 +228,16 @@ class ServiceClient:
     def _put_file(self, digest: str, path: Path, size_bytes: int) -> None:
         changed = Conflict(f"'{path}' has changed while it was read.", "Try again.")
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_as_it_is) as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise changed
                 self._answer(
                     "PUT",
                     ("blobs", digest),
                     content=file,
                     headers={"Content-Length": str(size_bytes)},
                 )
-        except (FileNotFoundError, httpx.LocalProtocolError) as error:
+        except (OSError, httpx.LocalProtocolError) as error:
             raise changed from error
         except Invalid as error:
             if error.field == "digest":
@@ -263,6 +267,11 @@ class ServiceClient:
 
 def _given(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
     return {name: value for name, value in query.items() if value is not None}
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    """Open what is there, be it a pipe that nobody writes, and not what a link names."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _silent(url: str) -> Unavailable:

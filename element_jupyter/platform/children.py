@@ -6,22 +6,15 @@ import asyncio
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping
 
-LINE_BYTES = 1 << 16
-"""asyncio's own limit of a line."""
 
-
-async def start_child(
-    *command: str, variables: Mapping[str, str] | None = None, line_bytes: int = LINE_BYTES
-) -> Process:
+async def start_child(*command: str, variables: Mapping[str, str] | None = None) -> Process:
     """Start a command with pipes; cancelled meanwhile, it leaves no process.
 
     asyncio (3.11) hangs when it is cancelled between the fork and the pipes, so the start is always
     finished first.
     """
     starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, limit=line_bytes, env=variables
-        )
+        asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, env=variables)
     )
     try:
         return await asyncio.shield(starting)

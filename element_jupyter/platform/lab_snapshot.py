@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from element_jupyter.core.errors import ElementError, Invalid, Problem
 from element_jupyter.core.values import Value
 from element_jupyter.platform.children import start_child
 from element_jupyter.platform.client import Local, connect, find_root
 from element_jupyter.server.snapshots import TakenSnapshot
+
+NICE: Final = 5
+"""The child gives way to the server's loop and to people's kernels on the same cores."""
 
 
 class _Answer(Value):
@@ -26,9 +30,12 @@ class _Answer(Value):
 async def take(notebook: Path) -> TakenSnapshot:
     """Snapshot the project of a notebook and upload what the control plane does not have.
 
+    Cancelling kills the child.
+
     Raises:
         Invalid, TooLarge: the project cannot be a snapshot; names the file.
-        Unavailable: the control plane does not answer.
+        Conflict: files kept changing between being read and being sent.
+        Unavailable: the control plane does not answer, or its blob store takes no data.
     """
     # -P: a module in the directory that the server was started in is not ours to import
     child = await start_child(sys.executable, "-P", "-m", __name__)
@@ -76,6 +83,7 @@ def main() -> None:
     # what a library prints must not end up in the answer
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    os.nice(NICE)
     notebook = Path(os.fsdecode(sys.stdin.buffer.read()))
     try:
         answer = _Answer(taken=_take(connect(None), notebook))
