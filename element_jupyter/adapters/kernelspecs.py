@@ -32,6 +32,7 @@ def program_of(kernel: str) -> list[str] | None:
                     argv = json.loads(file.read_bytes())["argv"]
                 except (OSError, ValueError, KeyError, TypeError):
                     return None
-                return argv if isinstance(argv, list) else None
+                words = isinstance(argv, list) and all(isinstance(word, str) for word in argv)
+                return argv if words else None
     native = ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     return native if kernel.lower() == "python3" else None

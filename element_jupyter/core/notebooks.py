@@ -13,8 +13,11 @@ import json
 import keyword
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from itertools import dropwhile
+from pathlib import PurePath
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -33,6 +36,7 @@ PARAMETERS_TAG: Final = "parameters"
 INJECTED_TAG: Final = "injected-parameters"
 """Papermill's tags."""
 
+_IPYTHON_KERNELS: Final = (["ipykernel_launcher"], ["ipykernel"])
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}", re.ASCII)
 
 
@@ -182,17 +186,20 @@ def kernel_of(notebook: Mapping[str, Any]) -> str | None:
 
 
 def is_ordinary(kernel: str, argv: Sequence[str]) -> bool:
-    """Tell whether a kernel is IPython's as Jupyter has it: environments take its place.
+    """Tell whether a kernel is IPython's on Jupyter's own Python: environments take its place.
 
-    A kernel of that name which somebody has made something else of is left as it is.
+    A kernel of that name which somebody has made something else of is left as it is, in editors
+    and in runs; so is one that names another Python by its whole path.
     """
-    launched = " ".join(argv[1:])
-    return (
-        kernel.lower() == ORDINARY_KERNEL
-        and bool(argv)
-        and re.fullmatch(r"(?:.*/)?python[0-9.]*", argv[0]) is not None
-        and re.fullmatch(r"(?:-X\S+ )*-m ipykernel(?:_launcher)? .*", launched) is not None
-    )
+    if kernel.lower() != ORDINARY_KERNEL or not argv:
+        return False
+    program, version = PurePath(argv[0]), sys.version_info
+    names = {"python", f"python{version[0]}", f"python{version[0]}.{version[1]}"}
+    # Jupyter takes a bare name for its own Python, which has several names in its directory
+    is_here = argv[0] == program.name or program.parent == PurePath(sys.executable).parent
+    is_own = argv[0] == sys.executable or (is_here and program.name in names)
+    launched = [*dropwhile(lambda word: re.fullmatch(r"-X\S+", word), argv[1:])]
+    return is_own and launched[:1] == ["-m"] and launched[1:2] in _IPYTHON_KERNELS
 
 
 # ------------------------------------------------------------------------------------ parameters

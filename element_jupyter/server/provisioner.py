@@ -12,21 +12,18 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psutil
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 from element_jupyter.core.environments.identity import EnvironmentId
-from element_jupyter.core.notebooks import ORDINARY_KERNEL
-
-_LAUNCHER: Final = "ipykernel_launcher"
+from element_jupyter.core.notebooks import is_ordinary
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class EnvironmentProvisioner(LocalProvisioner):
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         self._launch = self._given = None
-        if not self._is_ordinary():
+        if not is_ordinary(str(getattr(self.parent, "kernel_name", "")), self.kernel_spec.argv):
             return dict(await super().pre_launch(**kwargs))
         launch = self._about(kwargs)
         start = await asyncio.to_thread(self.start, launch)
@@ -99,12 +96,12 @@ class EnvironmentProvisioner(LocalProvisioner):
         start = self._agree_on_encryption(start, launch, kwargs)
         kwargs = await super().pre_launch(**kwargs)
         usual: list[str] = kwargs["cmd"]
-        place = usual.index(_LAUNCHER)
+        place = usual.index("-m") + 2  # behind the module, where its arguments begin
         self._given, self._waits = json.dumps(dict(start.given)).encode(), start.waits
         await self._use(start.environment_id)
         return {
             **kwargs,
-            "cmd": [*start.command, *usual[place + 1 :]],
+            "cmd": [*start.command, *usual[place:]],
             "env": dict(start.variables),
         }
 
@@ -148,20 +145,6 @@ class EnvironmentProvisioner(LocalProvisioner):
         before, self.environment_id = self.environment_id, environment_id
         if before is not None and before != environment_id:
             await asyncio.to_thread(self.release, before, self.kernel_id)
-
-    def _is_ordinary(self) -> bool:
-        """Tell whether the kernelspec is the Python that Jupyter itself runs on."""
-        manager = self.parent
-        name = str(getattr(manager, "kernel_name", "")).lower()
-        argv = list(self.kernel_spec.argv)
-        pythons = {"python", "python3", f"python3.{sys.version_info[1]}", sys.executable}
-        return (
-            name == ORDINARY_KERNEL
-            and bool(argv)
-            and argv[0] in pythons
-            and _LAUNCHER in argv
-            and argv[argv.index(_LAUNCHER) - 1] == "-m"
-        )
 
     def _about(self, kwargs: Mapping[str, Any]) -> Launch:
         variables = {**kwargs.get("env", os.environ)}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
@@ -400,6 +402,7 @@ def test_a_parameter_is_plain_data():
 
 # ---------------------------------------------------------------------------- the ordinary kernel
 
+VERSIONED = f"python3.{sys.version_info[1]}"
 LAUNCHED = ("-m", "ipykernel_launcher", "-f", "{connection_file}")
 
 
@@ -408,16 +411,24 @@ LAUNCHED = ("-m", "ipykernel_launcher", "-f", "{connection_file}")
     [
         ("python3", ("python", *LAUNCHED), True),
         ("Python3", ("python", *LAUNCHED), True),
-        ("python3", ("/opt/python3.11/bin/python3.11", *LAUNCHED), True),
+        ("python3", (sys.executable, *LAUNCHED), True),
+        ("python3", (str(Path(sys.executable).with_name(VERSIONED)), *LAUNCHED), True),
+        ("python3", (VERSIONED, *LAUNCHED), True),
+        ("python3", ("python2", *LAUNCHED), False),
+        ("python3", ("/opt/another/bin/python3", *LAUNCHED), False),
+        ("python3", (str(Path(sys.executable).with_name("python3.5")), *LAUNCHED), False),
+        ("python3", ("bin/python", *LAUNCHED), False),
         ("python3", ("python", "-Xfrozen_modules=off", *LAUNCHED), True),
         ("python3", ("python", "-m", "ipykernel", "-f", "{connection_file}"), True),
         ("python3", ("xpython", "-f", "{connection_file}"), False),
         ("python3", ("python", "-m", "my_kernel", "-f", "{connection_file}"), False),
+        ("python3", ("python", "-m", "debugpy", *LAUNCHED), False),
+        ("python3", ("python", "-m"), False),
         ("python3", ("ssh", "gpu", "python", *LAUNCHED), False),
         ("python3", (), False),
         ("ir", ("R", "--args", "{connection_file}"), False),
         ("research", ("/envs/research/bin/python", *LAUNCHED), False),
     ],
 )
-def test_only_ipythons_own_kernel_is_the_ordinary_one(kernel, argv, ordinary):
+def test_only_ipythons_kernel_on_jupyters_own_python_is_the_ordinary_one(kernel, argv, ordinary):
     assert is_ordinary(kernel, argv) is ordinary

@@ -25,6 +25,7 @@ import pytest
 from element_jupyter import config
 from element_jupyter.platform.environments.composition import Environments
 from element_jupyter.platform.service import serving
+from tests.kernelspecs import another_python, ordinary_kernel
 from tests.package_index import PackageIndex
 from tests.service.conftest import ControlPlane
 
@@ -222,6 +223,23 @@ async def test_a_job_without_pins_takes_what_its_project_says_and_tells_so(plane
     assert "The run is not pinned to an environment: requirements.txt is taken" in notes[0]
     assert run["definition"] == "requirements.txt"
     assert (plane.data / "blobs" / run["lock_id"][:2] / run["lock_id"]).is_file()
+
+
+async def test_a_run_leaves_a_kernel_on_another_python_as_the_editor_does(
+    configured, tmp_path, monkeypatch
+):
+    another = another_python(tmp_path / "another/bin")
+    specs = ordinary_kernel(tmp_path / "specs", str(another), "-m", "ipykernel_launcher")
+    monkeypatch.setenv("JUPYTER_PATH", str(specs))
+    tell = "import os, element_jupyter as e; e.record(another=os.environ['ANOTHER_PYTHON'])"
+    async with control_plane(configured()) as plane:
+        stored = await plane.kept(snapshot_id=await plane.uploaded(tell))
+        run = await plane.ran()
+
+    assert stored["pins"] == {}
+    assert run["state"] == "succeeded", (run, await plane.notes(run["run_id"]))
+    assert run["recorded"] == {"another": "yes"}
+    assert run["environment_id"] is None
 
 
 async def test_a_stop_ends_the_waiting_for_a_build_at_once(configured, index, tmp_path):

@@ -20,6 +20,7 @@ from element_jupyter import config
 from element_jupyter.core.environments.keeping import EnvironmentSummary
 from element_jupyter.platform.environments.composition import environments
 from element_jupyter.platform.environments.kernel_start import START
+from tests.kernelspecs import another_python, ordinary_kernel
 from tests.package_index import PackageIndex
 from tests.server.kernels import Notebook, connected, executed, new_notebook, until
 from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
@@ -219,6 +220,45 @@ def test_a_kernel_that_is_killed_holds_its_environment_no_longer(
     os.kill(pid, signal.SIGKILL)
 
     until(lambda: pid not in {each.pid for each in kept(store)[environment_id].holders})
+
+
+def test_a_kernel_on_another_python_by_its_whole_path_is_left_as_it_is(
+    tmp_path: Path, index: PackageIndex, store: Path, tables: Notebook
+):
+    another = another_python(tmp_path / "another/bin")
+    specs = ordinary_kernel(tmp_path / "specs", str(another), "-m", "ipykernel_launcher")
+    with running_lab(tmp_path / "lab", variables=_variables(index, store, specs)) as lab:
+        notebook = new_notebook(lab, "n.ipynb", files={"requirements.txt": "tables<2\n"})
+        notebook.open()
+        shown = notebook.run("import os; print(os.environ['ANOTHER_PYTHON'])")
+        environment = notebook.environment()
+        notebook.close()
+
+    assert shown.text == "yes\n"
+    assert environment["kernel_environment_id"] is None
+
+
+def test_jupyters_own_python_gets_the_environment_by_whichever_of_its_names(
+    tmp_path: Path, index: PackageIndex, store: Path, tables: Notebook
+):
+    name = f"python3.{sys.version_info[1]}"
+    program = Path(sys.executable).with_name(name)
+    specs = ordinary_kernel(tmp_path / "specs", str(program), "-Xutf8", "-m", "ipykernel")
+    with running_lab(tmp_path / "lab", variables=_variables(index, store, specs)) as lab:
+        notebook = new_notebook(lab, "n.ipynb", files={"requirements.txt": "tables<2\n"})
+        notebook.open()
+        shown = notebook.run("import tables; print(tables.__version__)")
+        notebook.close()
+
+    assert shown.text == "1.0\n"
+
+
+def _variables(index: PackageIndex, store: Path, specs: Path) -> dict[str, str]:
+    return {
+        "ELEMENT_INDEX_URLS": f"{index.url} https://pypi.org/simple",
+        "ELEMENT_ENVIRONMENT_STORE": str(store),
+        "JUPYTER_PATH": str(specs),
+    }
 
 
 # ------------------------------------------------------------------------------- while it is built
