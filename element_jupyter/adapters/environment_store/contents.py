@@ -12,16 +12,18 @@ is noted with its hash when an environment is published, in `.element/files.json
 
 from __future__ import annotations
 
-import base64
 import binascii
 import csv
 import errno
+import functools
 import hashlib
+import io
 import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -36,6 +38,8 @@ LOCK: Final = f"{OURS}/lock"
 NOTED: Final = f"{OURS}/files.json"
 
 _READ_BYTES: Final = 1 << 20
+_UNUSUAL: Final = re.compile(r"^/|^\.|/[./]|/$")
+"""Paths that are not in their shortest form, and some that are."""
 _FIELD: Final = re.compile(rb"^(Name|Version):[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 
 
@@ -58,6 +62,8 @@ class Contents:
     files: dict[str, Digest] = field(default_factory=dict)
     unhashed: set[str] = field(default_factory=set)
     """Named without a hash: the records themselves, above all."""
+    wheels: dict[str, list[str]] = field(default_factory=dict)
+    """By the sha256 of its RECORD, the files of each wheel that have a hash."""
     distributions: list[tuple[str, str]] = field(default_factory=list)
     """Normalised names and versions."""
     faults: list[Fault] = field(default_factory=list)
@@ -98,8 +104,13 @@ def site_packages(prefix: Path) -> list[str]:
     return [each for each in found if (prefix / each).is_dir()]
 
 
-def walk(prefix: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield everything below a directory but directories, with its path relative to it."""
+def walk(
+    prefix: Path, directories: list[str] | None = None
+) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield everything below a directory but directories, with its path relative to it.
+
+    The directories, in full, are added to the list, each after the one that it is in.
+    """
     waiting = [(os.fspath(prefix), "")]
     while waiting:
         directory, relative = waiting.pop()
@@ -107,6 +118,8 @@ def walk(prefix: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((entry.path, f"{relative}{entry.name}/"))
+                    if directories is not None:
+                        directories.append(entry.path)
                 else:
                     yield f"{relative}{entry.name}", entry
 
@@ -116,22 +129,46 @@ def is_bytecode(path: str) -> bool:
     return path.endswith(".pyc") and "__pycache__/" in path
 
 
-def hash_of(path: str, algorithm: str = "sha256") -> str:
-    """Return the hash of a file's content, in hexadecimal.
+def read_only(mode: int) -> int:
+    """Return the mode that a file of this mode is sealed with."""
+    return 0o555 if mode & stat.S_IXUSR else 0o444
+
+
+def hash_of(path: str, algorithm: str = "sha256", *, seal: bool = False) -> str:
+    """Return the hash of a file's content, in hexadecimal; `seal` makes it read-only, too.
 
     Raises:
         OSError: it cannot be read, or is a link.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        content = os.read(descriptor, _READ_BYTES)
-        digest = hashlib.new(algorithm, content, usedforsecurity=False)
-        while len(content) == _READ_BYTES:
-            content = os.read(descriptor, _READ_BYTES)
+        status = os.fstat(descriptor)
+        if seal and (mode := stat.S_IMODE(status.st_mode)) != (sealed := read_only(mode)):
+            os.fchmod(descriptor, sealed)
+        # most files are small: a large buffer for each would take longer than the reading
+        wanted = min(status.st_size + 1, _READ_BYTES)
+        content = os.read(descriptor, wanted)
+        digest = _new(algorithm)(content, usedforsecurity=False)
+        while len(content) == wanted:
+            wanted = _READ_BYTES
+            content = os.read(descriptor, wanted)
             digest.update(content)
     finally:
         os.close(descriptor)
-    return digest.hexdigest()
+    return str(digest.hexdigest())
+
+
+@functools.cache
+def _new(algorithm: str) -> Callable[..., Any]:
+    if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
+        raise ValueError(f"no hash of files is called {algorithm!r}")
+    constructor: Callable[..., Any] = getattr(hashlib, algorithm)
+    return constructor
+
+
+@functools.cache
+def _length(algorithm: str) -> int:
+    return int(_new(algorithm)(usedforsecurity=False).digest_size)
 
 
 def note(entry: os.DirEntry[str]) -> str:
@@ -166,15 +203,16 @@ def _read_wheel(prefix: Path, packages: str, directory: str, contents: Contents)
     record = f"{directory}/RECORD"
     try:
         contents.distributions.append(_named(prefix / directory / "METADATA"))
-        with (prefix / record).open(newline="", encoding="utf-8") as file:
-            for row in csv.reader(file):
-                if row:
-                    _add(
-                        contents,
-                        posixpath.normpath(posixpath.join(packages, row[0])),
-                        record,
-                        *row[1:3],
-                    )
+        said = (prefix / record).read_bytes()
+        paths = contents.wheels.setdefault(hashlib.sha256(said).hexdigest(), [])
+        for row in csv.reader(io.StringIO(said.decode(), newline="")):
+            if row:
+                path = f"{packages}/{row[0]}"
+                if _UNUSUAL.search(row[0]):
+                    path = posixpath.normpath(posixpath.join(packages, row[0]))
+                _add(contents, path, record, *row[1:3])
+                if path in contents.files:
+                    paths.append(path)
     except (OSError, ValueError, csv.Error) as error:
         contents.faults.append(Fault(path=record, problem=f"cannot be read: {error}"))
     contents.unhashed.add(record)
@@ -190,8 +228,9 @@ def _add(contents: Contents, path: str, record: str, digest: str = "", size: str
         contents.unhashed.add(path)
         return
     try:
-        raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-        if hashlib.new(algorithm, usedforsecurity=False).digest_size != len(raw):
+        standard = encoded.replace("-", "+").replace("_", "/")
+        raw = binascii.a2b_base64(standard + "=" * (-len(encoded) % 4))
+        if _length(algorithm) != len(raw):
             raise ValueError("of another length")
     except (ValueError, binascii.Error):
         contents.faults.append(Fault(path=record, problem=f"has no hash of {path[:200]}"))

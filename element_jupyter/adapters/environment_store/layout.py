@@ -77,6 +77,10 @@ class Layout:
         return self.root / "sizes"
 
     @property
+    def compared(self) -> Path:
+        return self.root / "compared"
+
+    @property
     def uv_cache(self) -> Path:
         return self.root / "uv-cache"
 

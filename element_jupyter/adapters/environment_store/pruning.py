@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from element_jupyter.adapters.environment_store.building_lock import is_held, remove_if_free
 from element_jupyter.adapters.environment_store.bytecode import BytecodePool
+from element_jupyter.adapters.environment_store.compared import Compared
 from element_jupyter.adapters.environment_store.contents import read_manifest
 from element_jupyter.adapters.environment_store.holding import Holders
 from element_jupyter.adapters.environment_store.layout import Layout, remove_tree
@@ -29,6 +30,7 @@ from element_jupyter.core.values import Value
 LOCKS_KEPT_SECONDS: Final = 90 * 86_400.0
 """A lock that neither a definition nor an environment leads to; jobs keep theirs elsewhere."""
 
+_COMPARED_KEPT_SECONDS: Final = 30 * 86_400.0
 _BLOCK_BYTES: Final = 512
 
 
@@ -141,6 +143,7 @@ class Shelf:
         for path in self._layout.held.glob("*/"):
             self._holders.of(path.name)
         BytecodePool(self._layout).sweep(seconds)
+        Compared(self._layout.compared).sweep(max(seconds, _COMPARED_KEPT_SECONDS))
         needed = {each.lock_id for path in self._directories() if (each := read_manifest(path))}
         self._memory.forget_locks(needed, max(seconds, LOCKS_KEPT_SECONDS))
 

@@ -1,7 +1,7 @@
 """Builds an environment where nobody looks, checks it, seals it, and shows it by one rename."""
 
 # there are tens of thousands of files
-# ruff: noqa: PTH101, PTH102, PTH108, PTH112
+# ruff: noqa: PTH101, PTH108
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ import os
 import stat
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from element_jupyter.adapters.environment_store.compared import Compared
 from element_jupyter.adapters.environment_store.contents import (
     LOCK,
     MANIFEST,
     NOTED,
     OURS,
+    Contents,
     is_bytecode,
     note,
     read_manifest,
+    read_only,
     recorded,
     site_packages,
     walk,
@@ -35,7 +39,7 @@ from element_jupyter.adapters.environment_store.layout import (
     sync_directory,
     write_atomically,
 )
-from element_jupyter.adapters.environment_store.verifying import distribution_faults, hash_faults
+from element_jupyter.adapters.environment_store.verifying import distribution_faults, sealed_faults
 from element_jupyter.core.environments.building import EnvironmentFailed, Failure, FailureCode
 from element_jupyter.core.environments.keeping import Fault, Manifest
 
@@ -107,10 +111,8 @@ def publish(
             ours.mkdir(exist_ok=True)
             write_atomically(ours / Path(LOCK).name, lock)
             write_atomically(ours / Path(MANIFEST).name, manifest.model_dump_json().encode())
-            check(prefix)
-            faults = _note_and_verify(prefix, manifest)
+            faults = _faults(prefix, manifest, check, Compared(layout.compared))
             if not faults:
-                _seal(prefix)
                 _show(layout, prefix, final, manifest.environment_id)
                 break
             if last or not drop_sources(layout, prefix, faults):
@@ -141,29 +143,30 @@ def _show(layout: Layout, prefix: Path, final: Path, environment_id: str) -> Non
             return
 
 
-def _note_and_verify(prefix: Path, manifest: Manifest) -> list[Fault]:
-    """Compare what was installed with its records, and note the hash of what no record knows."""
+def _faults(
+    prefix: Path, manifest: Manifest, check: Callable[[Path], None], compared: Compared
+) -> list[Fault]:
+    """Return in what an environment differs from its records and the lock; without any, seal it.
+
+    Files are hashed while `check` runs, which mostly waits for another process. What it raises
+    counts only where no file is damaged: that would be the reason.
+    """
+    with ThreadPoolExecutor(1) as beside:
+        comparing = beside.submit(_compare, prefix, manifest, compared)
+        try:
+            check(prefix)
+        except EnvironmentFailed:
+            if not (faults := comparing.result()[1]):
+                raise
+            return faults
+        contents, faults = comparing.result()
+    return faults or _seal(prefix, contents)
+
+
+def _compare(prefix: Path, manifest: Manifest, compared: Compared) -> tuple[Contents, list[Fault]]:
     contents = recorded(prefix)
     faults = [*contents.faults, *distribution_faults(contents, manifest)]
-    packages = tuple(f"{each}/" for each in site_packages(prefix))
-    notes: dict[str, str] = {}
-    seen: set[str] = set()
-    for path, entry in walk(prefix):
-        seen.add(path)
-        if path in contents.files or path in {MANIFEST, LOCK}:
-            continue
-        if is_bytecode(path) and path not in contents.unhashed:
-            # left by a check that imported; it has times in it, and the pool has better
-            os.unlink(entry.path)
-        elif path.startswith(packages) and path not in contents.unhashed:
-            faults.append(Fault(path=path, problem="not in the lock"))
-        else:
-            notes[path] = note(entry)
-    faults += [Fault(path=path, problem="missing") for path in contents.files.keys() - seen]
-    faults += hash_faults(prefix, contents) if not faults else []
-    document = json.dumps(notes, separators=(",", ":"), sort_keys=True)
-    write_atomically(prefix / NOTED, document.encode())
-    return faults
+    return contents, [*faults, *sealed_faults(prefix, contents, compared)]
 
 
 def _damaged(faults: list[Fault]) -> Failure:
@@ -180,37 +183,43 @@ def _damaged(faults: list[Fault]) -> Failure:
     )
 
 
-def _seal(prefix: Path) -> None:
-    """Make everything read-only, for its owner too, but the top, which the rename has to change.
+def _seal(prefix: Path, contents: Contents) -> list[Fault]:
+    """Make all read-only but the top, and note the hash of what no record knows.
 
-    So neither `pip install` in a cell nor Python's own byte-code changes an environment. Every
-    directory with modules gets its `__pycache__` now: later, byte-code needs no other opened.
+    So neither `pip install` in a cell nor Python's own byte-code changes an environment. Returns
+    the files that are in no record and should be, by which it is not sealed.
     """
+    packages = tuple(f"{each}/" for each in site_packages(prefix))
+    notes: dict[str, str] = {}
+    faults: list[Fault] = []
     directories: list[str] = []
-    waiting = [os.fspath(prefix)]
-    while waiting:
-        directory = waiting.pop()
-        directories.append(directory)
-        modules = False
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif not entry.is_symlink():
-                    modules = modules or entry.name.endswith(".py")
-                    _make_read_only(entry)
-        if modules and not directory.endswith("/__pycache__"):
-            cache = f"{directory}/__pycache__"
-            if not os.path.isdir(cache):
-                os.mkdir(cache)
-                directories.append(cache)
-    for directory in reversed(directories[1:]):
+    for path, entry in walk(prefix, directories):
+        if path in contents.files:
+            continue
+        if path not in {MANIFEST, LOCK} and path not in contents.unhashed:
+            if is_bytecode(path):
+                # left by a check that imported; it has times in it, and the pool has better
+                os.unlink(entry.path)
+                continue
+            if path.startswith(packages):
+                faults.append(Fault(path=path, problem="not in the lock"))
+                continue
+        if path not in {MANIFEST, LOCK}:
+            notes[path] = note(entry)
+        _make_read_only(entry)
+    if faults:
+        return faults
+    document = json.dumps(notes, separators=(",", ":"), sort_keys=True)
+    write_atomically(prefix / NOTED, document.encode())
+    (prefix / NOTED).chmod(0o444)
+    for directory in reversed(directories):
         os.chmod(directory, 0o555)  # noqa: S103 - others may read it
     prefix.chmod(0o755)
+    return []
 
 
 def _make_read_only(entry: os.DirEntry[str]) -> None:
-    mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
-    wanted = 0o555 if mode & stat.S_IXUSR else 0o444
-    if mode != wanted:
-        os.chmod(entry.path, wanted)
+    if not entry.is_symlink():
+        mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+        if mode != (wanted := read_only(mode)):
+            os.chmod(entry.path, wanted)

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from element_jupyter.adapters.environment_store.compared import Compared
 from element_jupyter.adapters.environment_store.contents import (
     LOCK,
     MANIFEST,
@@ -45,6 +46,7 @@ class _Task(NamedTuple):
     file: str
     algorithm: str
     hexadecimal: str
+    seal: bool = False
 
 
 def verify(
@@ -94,14 +96,17 @@ def distribution_faults(contents: Contents, manifest: Manifest) -> list[Fault]:
     ]
 
 
-def hash_faults(prefix: Path, contents: Contents) -> list[Fault]:
-    """Compare every file that a record has a hash of."""
-    return _hashed(
-        [
-            _Task(path, f"{prefix}/{path}", digest.algorithm, digest.hexadecimal)
-            for path, digest in contents.files.items()
-        ]
-    )
+def sealed_faults(prefix: Path, contents: Contents, compared: Compared) -> list[Fault]:
+    """Compare every file that a record has a hash of and make it read-only.
+
+    Those that are the same files as were compared before are not hashed again.
+    """
+    left, found = compared.left(prefix, contents)
+    tasks = (_Task(path, f"{prefix}/{path}", *contents.files[path][:2], True) for path in left)
+    faults = _hashed(list(tasks))
+    if not faults:
+        compared.remember(found)
+    return faults
 
 
 def _same(name: str, version: str) -> tuple[str, str]:
@@ -170,7 +175,7 @@ def _hash_share(tasks: Sequence[_Task]) -> list[Fault]:
     faults = []
     for task in tasks:
         try:
-            if hash_of(task.file, task.algorithm) != task.hexadecimal:
+            if hash_of(task.file, task.algorithm, seal=task.seal) != task.hexadecimal:
                 faults.append(Fault(path=task.path, problem="changed"))
         except FileNotFoundError:
             faults.append(Fault(path=task.path, problem="missing"))

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from element_jupyter.adapters.sandbox import relay
-from element_jupyter.adapters.sandbox.gateway import Gateway, running
+
+if TYPE_CHECKING:
+    from element_jupyter.adapters.sandbox.gateway import Gateway
 
 _NOBODY: Final = "65534"
 _PORT: Final = 3128
@@ -90,6 +92,9 @@ class Bubblewrap:
         Raises:
             OSError: the gateway's socket cannot be made.
         """
+        # asyncio, for which every builder would wait and few have use
+        from element_jupyter.adapters.sandbox.gateway import Gateway, running
+
         with tempfile.TemporaryDirectory(prefix="element-sandbox-") as directory:
             socket = Path(directory) / "gateway"
             proxy = f"http://127.0.0.1:{_PORT}"

@@ -169,18 +169,19 @@ class Tool:
 
             reader = threading.Thread(target=read, daemon=True)
             reader.start()
-            while True:
+            while process.poll() is None:
                 left = self.deadline - time.monotonic()
                 if left <= 0:
                     raise _too_long(self.rules.timeout_seconds, "\n".join(lines))
-                try:
-                    code = process.wait(min(left, _WATCH_SECONDS) if watch is not None else left)
-                    break
-                except subprocess.TimeoutExpired:
-                    if watch is not None:
-                        watch()
+                if reader.is_alive():  # as long as it lives, which is told at once
+                    reader.join(min(left, _WATCH_SECONDS))
+                else:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(min(left, _WATCH_SECONDS))
+                if watch is not None:
+                    watch()
             reader.join(timeout=5)
-        return Said(code, "\n".join(lines)[-_LONGEST_OUTPUT:])
+        return Said(process.returncode, "\n".join(lines)[-_LONGEST_OUTPUT:])
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from element_jupyter.core.errors import NotFound
 from element_jupyter.platform.environments.builds import Build
 from element_jupyter.platform.environments.lookup import Lookup
 
-INTERVAL_SECONDS: Final = 0.1
+INTERVAL_SECONDS: Final = 0.03
 
 
 def follow(build: Build, after: int = 0) -> Iterator[BuildEvent | None]:

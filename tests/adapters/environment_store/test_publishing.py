@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
@@ -277,7 +278,54 @@ def test_builders_that_do_not_wait_for_one_another_make_one_environment(store, s
     assert names(store.layout.tmp) == names(store.layout.trash) == []
 
 
+def age(environment: Path) -> None:
+    """Make the files of an environment, which are its cache's, as old as a cache's usually are."""
+    for path in environment.rglob("*"):
+        if path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1:
+            os.utime(path, (0, 0))
+
+
+def test_files_that_were_compared_once_are_not_read_again(store, maker):
+    """As long as they are the same files, which a longer look would find to be others."""
+    age(maker.publish(1))
+    maker.publish(2)
+    changed = store.layout.environment(environment_id(1)) / PACKAGES / "greet/words.py"
+    before = changed.stat()
+    changed.chmod(0o644)
+    changed.write_text("HELLO = 'jello'\n")
+    os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed.chmod(0o444)
+    maker.publish(3)
+    assert maker.installed == 3
+    assert [each.problem for each in store.verify(environment_id(3)).faults] == ["changed"]
+
+
+@pytest.mark.parametrize("touched", ["written", "replaced", "longer"])
+def test_a_file_that_was_compared_and_then_changed_is_read_again(store, maker, touched):
+    age(maker.publish(1))
+    maker.publish(2)
+    changed = store.layout.environment(environment_id(1)) / PACKAGES / "greet/words.py"
+    source = next(
+        path
+        for path in store.layout.uv_cache.rglob("words.py")
+        if path.stat().st_ino == changed.stat().st_ino
+    )
+    if touched == "replaced":
+        source.unlink()
+    source.parent.chmod(0o755)
+    with contextlib.suppress(FileNotFoundError):
+        source.chmod(0o644)
+    source.write_text("HELLO = 'hello and so on'\n" if touched == "longer" else "HELLO = 'jello'\n")
+    if touched != "written":
+        os.utime(source, (0, 0))
+    path = maker.publish(3)
+    assert (path / PACKAGES / "greet/words.py").read_text() == "HELLO = 'hello'\n"
+    assert store.verify(environment_id(3)).faults == ()
+
+
 def test_a_builder_may_be_killed_at_any_moment(store, maker, die):
+    age(maker.publish())
+    store.prune(unused_for=timedelta(0))
     maker.publish()
     store.prune(unused_for=timedelta(0))
     moments = die("publish", 1, 0)  # with the caches as they will be
