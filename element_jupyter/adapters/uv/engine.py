@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from packaging.pylock import Package, PackageArchive, PackageSdist, PackageWheel
+from packaging.pylock import Package, PackageSdist
 
 from element_jupyter.adapters.uv import lockfile
-from element_jupyter.adapters.uv.building import Built, build, of_lock, unpacked, without_times
+from element_jupyter.adapters.uv.building import build, unpacked, without_times
+from element_jupyter.adapters.uv.chosen import chosen_of, is_built
 from element_jupyter.adapters.uv.failures import explain
 from element_jupyter.adapters.uv.installing import Progress
 from element_jupyter.adapters.uv.interpreters import Target, target_of
@@ -166,10 +167,7 @@ class Uv:
         Raises:
             EnvironmentFailed: the lock is malformed, or has nothing for this interpreter.
         """
-        document = lockfile.read(content)
-        selected = lockfile.select(document, target_of(_required(interpreter)))
-        built = of_lock(document)
-        return tuple(_artefact(package, source, built) for package, source in selected)
+        return chosen_of(content, _required(interpreter)).artefacts
 
     def install(
         self,
@@ -189,11 +187,8 @@ class Uv:
                 do not go together.
         """
         python = _required(interpreter)
-        document = lockfile.read(content)
-        said = lockfile.ours(document)
-        selected = lockfile.select(document, target_of(python))
-        built = of_lock(document)
-        chosen = [_artefact(package, source, built) for package, source in selected]
+        chosen = chosen_of(content, python)
+        said, selected, built = chosen.said, chosen.selected, chosen.built
         beside = prefix.parent / f"{prefix.name}-uv"
         beside.mkdir(parents=True)
         try:
@@ -201,12 +196,12 @@ class Uv:
             lock = beside / "pylock.toml"
             packages = _with_indexes(
                 [
-                    *lockfile.reduced(each for each in selected if not _is_built(each[1])),
+                    *lockfile.reduced(each for each in selected if not is_built(each[1])),
                     *(
                         {"name": str(package.name)}
                         | unpacked(built[package.name], package.name, beside)
                         for package, source in selected
-                        if _is_built(source)
+                        if is_built(source)
                     ),
                 ],
                 rules,
@@ -222,7 +217,7 @@ class Uv:
                 beside,
                 rules,
             )
-            progress = Progress(chosen, cache, prefix, tell)
+            progress = Progress(chosen.artefacts, cache, prefix, tell)
             progress.watch()
             _checked(
                 tool,
@@ -412,30 +407,6 @@ def _requires_python(document: Mapping[str, Any], python: Interpreter) -> str:
     return str(said or "")
 
 
-def _artefact(package: Package, source: Source, built: Built) -> Artefact:
-    """Return what of a package is installed: of one that was built, the wheel in the lock.
-
-    Raises:
-        EnvironmentFailed: the lock has no wheel of it, or no hash.
-    """
-    artefact = lockfile.artefact(package, source)
-    if not _is_built(source):
-        return artefact
-    wheel = built.get(package.name)
-    if wheel is None or wheel["source"] != artefact.sha256:
-        raise EnvironmentFailed(
-            Failure(
-                code=FailureCode.NO_WHEEL,
-                title="A package has no wheel",
-                summary=f"{package.name} exists as source only, and the lock does not carry what"
-                " was built from it.",
-                hints=("Lock the definition again.",),
-                origins=(Origin(kind=OriginKind.SDIST, location=package.name),),
-            )
-        )
-    return artefact.model_copy(update={"filename": wheel["name"], "sha256": wheel["sha256"]})
-
-
 def _sources(
     selected: Sequence[tuple[Package, Source]], definition: Definition, rules: Rules
 ) -> list[tuple[Package, Source]]:
@@ -444,7 +415,7 @@ def _sources(
     Raises:
         EnvironmentFailed: something else has to be; `no_wheel`.
     """
-    sources = [each for each in selected if _is_built(each[1])]
+    sources = [each for each in selected if is_built(each[1])]
     # whoever trusts a repository or an archive trusts its build scripts too
     refused = [
         str(package.name)
@@ -468,12 +439,6 @@ def _sources(
             origins=tuple(Origin(kind=OriginKind.SDIST, location=each) for each in refused),
         )
     )
-
-
-def _is_built(source: Source) -> bool:
-    if isinstance(source, PackageArchive):
-        return not urlsplit(source.url or source.path or "").path.endswith(".whl")
-    return not isinstance(source, PackageWheel)
 
 
 def _checked(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -212,7 +213,8 @@ class Maker:
         interpreters = self.lookup.interpreters(self._variables)
         wanted = f"=={pin.python}" if pin.python else ""
         chosen = interpreters.choose(wanted, self._settings.python)
-        for each in (chosen, *interpreters.known()):
+        # the usual one first: the others need not be looked for then
+        for each in itertools.chain((chosen,), _lazily(interpreters.known)):
             if pin.python and each.version != pin.python:
                 continue
             artefacts = tool.artefacts(content, each)
@@ -275,6 +277,10 @@ class Maker:
         if kept is None:
             raise EnvironmentFailed(vanished(pin))
         return kept[0]
+
+
+def _lazily(known: Callable[[], Iterable[Interpreter]]) -> Iterator[Interpreter]:
+    yield from known()
 
 
 def check_lock(pin: Pin, content: bytes) -> None:
