@@ -22,3 +22,24 @@ export const environmentIcon = new LabIcon({
   </g>
 </svg>`
 });
+
+/** A calendar with a clock's hands in it. */
+export const scheduleIcon = new LabIcon({
+  name: 'element:schedule',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <g class="jp-icon3" fill="#616161">
+    <path d="M7 1.5v2H4.5A1.5 1.5 0 0 0 3 5v15a1.5 1.5 0 0 0 1.5 1.5h15A1.5 1.5 0 0 0 21 20V5a1.5 1.5 0 0 0-1.5-1.5H17v-2h-2v2H9v-2zM5 9h14v10.5H5z"/>
+    <path d="M11 10.5v4.4l3.2 2 1-1.6-2.3-1.4v-3.4z"/>
+  </g>
+</svg>`
+});
+
+/** A list whose first line has a tick. */
+export const jobsIcon = new LabIcon({
+  name: 'element:jobs',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <g class="jp-icon3" fill="#616161">
+    <path d="M3.4 6.6 2 8l3.2 3.2L10 6.4 8.6 5 5.2 8.4zM12 7h10v2H12zM12 13h10v2H12zM12 19h10v2H12zM4 13h4v2H4zM4 19h4v2H4z"/>
+  </g>
+</svg>`
+});

@@ -1,35 +1,54 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
-import { ICommandPalette } from '@jupyterlab/apputils';
+import { ILayoutRestorer } from '@jupyterlab/application';
+import { ICommandPalette, MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils';
 import { IDefaultFileBrowser } from '@jupyterlab/filebrowser';
+import { ILauncher } from '@jupyterlab/launcher';
+import type { NotebookPanel } from '@jupyterlab/notebook';
 import { INotebookTracker } from '@jupyterlab/notebook';
+import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { runInBackgroundIcon } from '../icons';
+import { jobsIcon, runInBackgroundIcon, scheduleIcon } from '../icons';
+import type { RunView } from '../runs/view';
 import { IElementClient } from '../tokens';
-
-namespace CommandIDs {
-  export const runInBackground = 'element:run-in-background';
-}
+import type { JobsPanel, Tab } from './list/panel';
+import type { IServices } from './services';
+import { CommandIDs } from './services';
 
 /**
  * Jobs: from the notebook in front of you to a run that needs neither you nor this window.
  */
 export const jobsPlugin: JupyterFrontEndPlugin<void> = {
   id: '@element/labextension:jobs',
-  description: 'Runs notebooks in the background.',
+  description: 'Schedules notebooks, runs them in the background, and shows how that went.',
   autoStart: true,
   requires: [IElementClient, INotebookTracker],
-  optional: [IDefaultFileBrowser, ICommandPalette, ITranslator],
+  optional: [
+    IDefaultFileBrowser,
+    IRenderMimeRegistry,
+    IStateDB,
+    ICommandPalette,
+    ILauncher,
+    ILayoutRestorer,
+    ITranslator
+  ],
   activate: (
     app: JupyterFrontEnd,
     client: IElementClient,
     notebooks: INotebookTracker,
     files: IDefaultFileBrowser | null,
+    rendermime: IRenderMimeRegistry | null,
+    state: IStateDB | null,
     palette: ICommandPalette | null,
+    launcher: ILauncher | null,
+    restorer: ILayoutRestorer | null,
     translator: ITranslator | null
   ): void => {
     const trans = (translator ?? nullTranslator).load('element');
     const { contents } = app.serviceManager;
+    const { commands, shell } = app;
+    const services: IServices = { client, commands, contents, notebooks, rendermime, state, trans };
 
     /** The notebook that the command is about, or null. */
     const subject = (args: { path?: unknown; from?: unknown }): string | null => {
@@ -42,45 +61,152 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       }
       return notebooks.currentWidget?.context.path ?? null;
     };
+    const panelOf = (path: string): NotebookPanel | null =>
+      notebooks.find(open => open.context.path === path) ?? null;
 
-    app.commands.addCommand(CommandIDs.runInBackground, {
+    const aboutNotebook = {
+      path: {
+        type: 'string',
+        description: trans.__('Path of the notebook. Default: the one in front.')
+      },
+      from: {
+        type: 'string',
+        description: trans.__('Where to look for the notebook: "filebrowser", or nothing.')
+      }
+    };
+
+    commands.addCommand(CommandIDs.runInBackground, {
       label: args => (args.toolbar ? '' : trans.__('Run in Background Now')),
       caption: args =>
         subject(args) === null
           ? trans.__('Open or select a notebook to run it in the background')
           : trans.__('Run this notebook in the background now, as it is saved'),
       icon: args => (args.isPalette ? undefined : runInBackgroundIcon),
-      describedBy: {
-        args: {
-          type: 'object',
-          properties: {
-            path: {
-              type: 'string',
-              description: trans.__('Path of the notebook. Default: the one in front.')
-            },
-            from: {
-              type: 'string',
-              description: trans.__('Where to look for the notebook: "filebrowser", or nothing.')
-            }
-          }
-        }
-      },
+      describedBy: { args: { type: 'object', properties: aboutNotebook } },
       isEnabled: args => subject(args) !== null,
       execute: async args => {
         const path = subject(args);
         if (path === null) {
           return;
         }
-        const panel = notebooks.find(open => open.context.path === path) ?? null;
         const { runInBackground } = await import('./runInBackground');
-        await runInBackground(client, trans, contents.localPath(path), panel);
+        await runInBackground(client, trans, contents.localPath(path), panelOf(path));
       }
     });
 
-    palette?.addItem({
-      command: CommandIDs.runInBackground,
-      category: trans.__('Notebook Operations'),
-      args: { isPalette: true }
+    commands.addCommand(CommandIDs.schedule, {
+      label: args => (args.toolbar ? trans.__('Schedule') : trans.__('Schedule Notebook…')),
+      caption: args =>
+        subject(args) === null && typeof args.job !== 'string'
+          ? trans.__('Open or select a notebook to schedule it')
+          : trans.__('Run this notebook at set times, or now with other parameters'),
+      icon: args => (args.isPalette ? undefined : scheduleIcon),
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: {
+            ...aboutNotebook,
+            job: { type: 'string', description: trans.__('The job to edit: "team/name".') }
+          }
+        }
+      },
+      isEnabled: args => typeof args.job === 'string' || subject(args) !== null,
+      execute: async args => {
+        const path = subject(args);
+        const { schedule } = await import('./schedule/schedule');
+        if (typeof args.job === 'string') {
+          await schedule(services, { job: args.job });
+        } else if (path !== null) {
+          await schedule(services, { path, panel: panelOf(path) });
+        }
+      }
     });
+
+    const jobs = new WidgetTracker<MainAreaWidget<JobsPanel>>({ namespace: 'element-jobs' });
+    const newJobs = async () => {
+      const { JobsPanel } = await import('./list/panel');
+      const widget = new MainAreaWidget({ content: new JobsPanel(services) });
+      widget.id = 'element-jobs';
+      widget.title.label = trans.__('Jobs');
+      widget.title.icon = jobsIcon;
+      widget.title.closable = true;
+      await jobs.add(widget);
+      return widget;
+    };
+    commands.addCommand(CommandIDs.openJobs, {
+      label: trans.__('Jobs'),
+      caption: trans.__('Show what has run in the background, and what is scheduled'),
+      icon: args => (args.isPalette ? undefined : jobsIcon),
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: {
+            tab: { type: 'string', description: trans.__('"runs" or "schedules".') }
+          }
+        }
+      },
+      execute: async args => {
+        const widget = jobs.currentWidget ?? (await newJobs());
+        if (!widget.isAttached) {
+          shell.add(widget, 'main', { type: 'Jobs' });
+        }
+        if (args.tab === 'runs' || args.tab === 'schedules') {
+          widget.content.turnTo(args.tab satisfies Tab);
+        }
+        shell.activateById(widget.id);
+      }
+    });
+
+    const runs = new WidgetTracker<MainAreaWidget<RunView>>({ namespace: 'element-runs' });
+    const newRun = async (id: string, runId: string) => {
+      const { RunView } = await import('../runs/view');
+      const widget = new MainAreaWidget({ content: new RunView(services, runId) });
+      widget.id = id;
+      widget.title.label = trans.__('Run');
+      widget.title.icon = runInBackgroundIcon;
+      widget.title.closable = true;
+      await runs.add(widget);
+      return widget;
+    };
+    commands.addCommand(CommandIDs.openRun, {
+      label: trans.__('Open Run'),
+      caption: trans.__('Show a run: its cells and outputs as they come, and why it failed'),
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: { run_id: { type: 'string', description: trans.__('The id of the run.') } },
+          required: ['run_id']
+        }
+      },
+      isVisible: args => typeof args.run_id === 'string',
+      execute: async args => {
+        const runId = String(args.run_id);
+        const id = `element-run-${runId}`;
+        const widget = runs.find(open => open.id === id) ?? (await newRun(id, runId));
+        if (!widget.isAttached) {
+          shell.add(widget, 'main', { type: 'Run' });
+        }
+        shell.activateById(id);
+      }
+    });
+
+    if (restorer) {
+      void restorer.restore(jobs, { command: CommandIDs.openJobs, name: () => 'jobs' });
+      const runIdOf = (widget: MainAreaWidget<RunView>) => widget.id.replace('element-run-', '');
+      void restorer.restore(runs, {
+        command: CommandIDs.openRun,
+        args: widget => ({ run_id: runIdOf(widget) }),
+        name: runIdOf
+      });
+    }
+
+    launcher?.add({ command: CommandIDs.openJobs, category: trans.__('Other'), rank: 10 });
+    for (const command of [CommandIDs.runInBackground, CommandIDs.schedule, CommandIDs.openJobs]) {
+      palette?.addItem({
+        command,
+        category: trans.__('Notebook Operations'),
+        args: { isPalette: true }
+      });
+    }
   }
 };
