@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ ENVIRONMENT_STORE = Path(tempfile.gettempdir()) / f"element-test-environments-{o
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("ELEMENT_ENVIRONMENT_STORE", str(ENVIRONMENT_STORE))
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # what a shell starts in the background ignores it, and so would all that tests start
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
