@@ -153,6 +153,17 @@ class Rattler:
                 tool.install(wheels, prefix / "bin" / "python", rules, tell)
                 point_scripts_at(final, prefix)
 
+    def check(
+        self,
+        content: bytes,
+        interpreter: Interpreter | None,
+        rules: Rules,
+        *,
+        prefix: Path,
+        cache: Path,
+    ) -> None:
+        """Return at once: conda's solver has seen to it, and uv to what is on top of it."""
+
     def _tool(self) -> PythonPackages:
         if self._python_packages is None:
             raise failed(

@@ -183,8 +183,7 @@ class Uv:
         """Make a relocatable virtual environment in `prefix`; see `Engine.install`.
 
         Raises:
-            EnvironmentFailed: a file cannot be had or is not what its hash says, or the packages
-                do not go together.
+            EnvironmentFailed: a file cannot be had or is not what its hash says.
         """
         python = _required(interpreter)
         chosen = chosen_of(content, python)
@@ -238,15 +237,27 @@ class Uv:
             without_times(prefix)
             progress.finish()
             tell(Phase.CHECKING)
-            if said.get("consistent", True):
-                _checked(
-                    tool,
-                    ["pip", "check", "--no-config", "--python", str(prefix / "bin" / "python")],
-                    beside,
-                    rules,
-                )
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+    def check(
+        self,
+        content: bytes,
+        interpreter: Interpreter | None,
+        rules: Rules,
+        *,
+        prefix: Path,
+        cache: Path,
+    ) -> None:
+        """Compare what packages say that they need with what is there; see `Engine.check`.
+
+        Raises:
+            EnvironmentFailed: they do not go together, and their definition does not mean it so.
+        """
+        if chosen_of(content, _required(interpreter)).said.get("consistent", True):
+            python = str(prefix / "bin" / "python")
+            command = ["pip", "check", "--no-config", "--python", python]
+            _checked(self._tool(rules, cache), command, prefix.parent, rules)
 
     def _resolving(
         self,

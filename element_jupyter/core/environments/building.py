@@ -218,6 +218,22 @@ class Engine(Protocol):
         """
         ...
 
+    def check(
+        self,
+        content: bytes,
+        interpreter: Interpreter | None,
+        rules: Rules,
+        *,
+        prefix: Path,
+        cache: Path,
+    ) -> None:
+        """Return when the packages that were installed in `prefix` go together; only reads.
+
+        Raises:
+            EnvironmentFailed: they do not.
+        """
+        ...
+
 
 class Locked(Value):
     """A definition and what it has become: enough to build it anywhere."""

@@ -8,6 +8,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -253,7 +254,11 @@ class Maker:
 
             def check(prefix: Path) -> None:
                 tell(Phase.CHECKING, len(artefacts), len(artefacts))
-                smoke(prefix, self._variables)
+                where = {"prefix": prefix, "cache": cache(self._settings.store, backend)}
+                with ThreadPoolExecutor(1) as beside:
+                    checking = beside.submit(tool.check, content, interpreter, allowed, **where)
+                    smoke(prefix, self._variables)
+                    checking.result()
                 # only now is known how long it took
                 took = {"build_seconds": time.monotonic() - began, "built_at": datetime.now(UTC)}
                 written = manifest.model_copy(update=took).model_dump_json()

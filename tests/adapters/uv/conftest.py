@@ -102,15 +102,18 @@ class Bench:
     def install(self, lock: Lock | bytes, rules: Rules | None = None) -> Path:
         self._count += 1
         prefix = self.directory / f"environment-{self._count}"
+        content = lock if isinstance(lock, bytes) else lock.content
+        allowed = rules or self.rules
         self.uv.install(
-            lock if isinstance(lock, bytes) else lock.content,
+            content,
             self.interpreter,
-            rules or self.rules,
+            allowed,
             self.told,
             prefix=prefix,
             final=self.directory / "final",
             cache=self.cache,
         )
+        self.uv.check(content, self.interpreter, allowed, prefix=prefix, cache=self.cache)
         return prefix
 
     def allow(self, **changes: Any) -> None:
