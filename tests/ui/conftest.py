@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
 
 from element_jupyter.platform.state import read_state
 from labextension import build as front_end
@@ -106,6 +106,22 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+def choose_from_palette(page: Page, command: str) -> None:
+    """Run a command of JupyterLab's palette."""
+    palette = page.locator(".jp-ModalCommandPalette")
+    for left in (2, 1, 0):
+        page.get_by_role("menuitem", name="View").click()
+        page.get_by_role("menuitem", name="Activate Command Palette").click()
+        try:
+            palette.locator("input").fill(command, timeout=10_000)
+            break
+        except TimeoutError:
+            # it closes when the notebook takes the focus, which it does once more when it is ready
+            if not left:
+                raise
+    palette.get_by_text(command).click()
 
 
 @pytest.fixture

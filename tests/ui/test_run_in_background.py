@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.server.running import Lab
+from tests.ui.conftest import choose_from_palette
 
 pytestmark = pytest.mark.browser
 
@@ -52,12 +53,7 @@ def test_unsaved_changes_are_saved_before_the_notebook_is_sent(page: Page, lab: 
 
 
 def test_the_command_palette_knows_it(page: Page):
-    page.get_by_role("menuitem", name="View").click()
-    page.get_by_role("menuitem", name="Activate Command Palette").click()
-    palette = page.locator(".jp-ModalCommandPalette")
-    palette.locator("input").fill("background now")
-
-    palette.get_by_text("Run in Background Now").click()
+    choose_from_palette(page, "Run in Background Now")
 
     expect(page.get_by_text(OUTAGE)).to_be_visible()
 
