@@ -43,7 +43,8 @@ is `{code, message, hint, field?, details}`. The whole document, for programs:
 and always is in an answer.
 
 Environments lie where the notebooks are, so JupyterLab's server alone answers what is about them,
-under `/element/api/v1/environments`: [environments-openapi.json](environments-openapi.json).
+under `/element/api/v1/environments`, and `/element/api/v1/notebooks/inspect`, which tells what
+stands in the way of scheduling a notebook: [environments-openapi.json](environments-openapi.json).
 """,
     "job_file": """\
 # job.yaml

@@ -22,17 +22,16 @@ class FindingCode(StrEnum):
     """What was found, for programs."""
 
     HIDDEN_STATE = "hidden_state"
-    """Cells were run out of order, or changed after they had run."""
+    """Cells were run in another order than they stand in, or not at all."""
     NO_PARAMETERS = "no_parameters"
     LEFT_OUT = "left_out"
-    """A file that the notebook names or imports is in the project, and not in the snapshot."""
+    """The notebook, or what it names or imports, is in the project and not in the snapshot."""
     OUTSIDE = "outside"
     """A file that the notebook names is outside the project."""
-    NO_MODULE = "no_module"
-    """An import finds neither a file of the project nor a package of the environment."""
     TOO_LARGE = "too_large"
-    ENVIRONMENT = "environment"
-    """The environment cannot be had; the message is the one of its failure."""
+    """The project is over a limit of snapshots, or near it."""
+    NO_SNAPSHOT = "no_snapshot"
+    """The project cannot be a snapshot for another reason; the message is that."""
 
 
 class Finding(Value):
@@ -45,12 +44,14 @@ class Finding(Value):
     cell: int | None = None
     """Index of the cell in the notebook, from 0."""
     paths: tuple[str, ...] = ()
+    """Files that it is about: relative to the project's top, or whole when they are outside."""
 
 
 class Inspection(Value):
     """What the dialog is filled in with, and what stands in the way."""
 
     path: str
+    """As it was asked for."""
     name: Name
     """A name for the job: the notebook's, made to fit."""
     team: Name

@@ -89,11 +89,16 @@ def check_notebook(document: object) -> None:
         raise _not_a_notebook("its metadata is no object")
     if not isinstance(document.get("nbformat_minor", 0), int):
         raise _not_a_notebook("its minor format is no whole number")
-    for number, cell in enumerate(_cells(document), start=1):
+    for number, cell in enumerate(cells_of(document), start=1):
         _check_cell(cell, number, major)
 
 
-def _cells(document: Mapping[str, Any]) -> Iterator[Any]:
+def cells_of(document: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the cells of a document of either format.
+
+    Raises:
+        Invalid: it has no list of them.
+    """
     if document.get("nbformat") == 4:
         cells = document.get("cells")
         if not isinstance(cells, list):
@@ -212,7 +217,7 @@ def names_are_checked(notebook: Mapping[str, Any]) -> bool:
 
 def parameters_of(notebook: Mapping[str, Any]) -> tuple[Parameter, ...]:
     """Return what the cell tagged `parameters` declares, in its order; none without such a cell."""
-    tagged = (cell for cell in _cells(notebook) if PARAMETERS_TAG in tags_of(cell))
+    tagged = (cell for cell in cells_of(notebook) if PARAMETERS_TAG in tags_of(cell))
     cell = next(tagged, None)
     if cell is None:
         return ()

@@ -10,10 +10,12 @@ from element_jupyter import config
 from element_jupyter.platform import lab_snapshot
 from element_jupyter.platform.environments.composition import environments
 from element_jupyter.platform.lab_environments import NotebookEnvironments
+from element_jupyter.platform.lab_inspection import NotebookInspector
 from element_jupyter.server.control_plane import ControlPlane
 from element_jupyter.server.environments import handlers
 from element_jupyter.server.forward import ForwardHandler
 from element_jupyter.server.http import MOUNT
+from element_jupyter.server.notebooks import InspectHandler
 from element_jupyter.server.provisioner import be_the_default, kernel_of
 from element_jupyter.server.snapshots import SnapshotHandler
 
@@ -38,8 +40,10 @@ class ElementExtension(ExtensionApp):
         if known is not None:
             waits_seconds = element.build_timeout_seconds + SLACK_SECONDS
             be_the_default(self.serverapp, PROVISIONER, waits_seconds)
+        inspect = NotebookInspector(element)
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
+            (rf"/{MOUNT}/notebooks/inspect", InspectHandler, {"inspect": inspect}),
             *handlers(NotebookEnvironments(known) if known else None, kernel_of),
             (rf"/{MOUNT}/.*", ForwardHandler, shared),
         ]

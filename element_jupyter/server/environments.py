@@ -327,7 +327,7 @@ class Operation:
     id: str
     method: str
     path: str
-    handler: type[EnvironmentsHandler]
+    handler: type[ElementHandler]
     answer: type[Value] | None
     status: int = 200
     body: type[Value] | None = None
@@ -389,7 +389,7 @@ OPERATIONS: Final = (
 
 def handlers(
     environments: Environments | None, kernel_of: KernelOf
-) -> list[tuple[str, type[EnvironmentsHandler], dict[str, Any]]]:
+) -> list[tuple[str, type[ElementHandler], dict[str, Any]]]:
     """Return what a Jupyter server mounts, below its base URL."""
     shared = {
         "environments": environments,

@@ -1,7 +1,7 @@
 """`python -m element_jupyter.platform.environments.schema`: print an OpenAPI document.
 
-It has the routes that the Jupyter server answers itself, `environments/…`; the front end's types
-are made of it. It is committed as `docs/reference/environments-openapi.json`.
+It has the routes that the Jupyter server answers itself, `environments/…` and `notebooks/…`; the
+front end's types are made of it. It is committed as `docs/reference/environments-openapi.json`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from pydantic import TypeAdapter
 
 from element_jupyter.core.environments.building import BuildEvent
 from element_jupyter.core.errors import Problem
-from element_jupyter.server.environments import OPERATIONS, Operation
+from element_jupyter.server import environments, notebooks
+from element_jupyter.server.environments import Operation
+
+OPERATIONS = (*environments.OPERATIONS, *notebooks.OPERATIONS)
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -43,7 +46,7 @@ def document() -> dict[str, Any]:
     whole = {
         "openapi": "3.1.0",
         "info": {
-            "title": "Element: environments",
+            "title": "Element: environments and notebooks",
             "version": "1",
             "description": "What the Jupyter server answers itself, below `element`.",
         },

@@ -140,6 +140,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notebooks/inspect": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** what is to be known of a notebook before it is scheduled */
+        post: operations["inspectNotebook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -236,7 +253,7 @@ export interface components {
          * @description What names the packages of a notebook; paths are relative to the tree it was found in.
          */
         Definition: {
-            kind: components["schemas"]["Kind"];
+            kind: components["schemas"]["element_jupyter__core__environments__definitions__Kind"];
             /** Path */
             path: string;
             /**
@@ -433,6 +450,37 @@ export interface components {
          */
         FailureCode: "parse_error" | "unknown_package" | "no_solution" | "python_mismatch" | "no_wheel" | "hash_mismatch" | "auth_required" | "offline" | "needs_trust" | "not_supported" | "timeout" | "disk_full" | "cancelled" | "damaged" | "internal";
         /**
+         * Finding
+         * @description One thing to know before the notebook is scheduled, as a sentence.
+         */
+        Finding: {
+            code: components["schemas"]["FindingCode"];
+            severity: components["schemas"]["Severity"];
+            /** Message */
+            message: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /**
+             * Cell
+             * @default null
+             */
+            cell: number | null;
+            /**
+             * Paths
+             * @default []
+             */
+            paths: string[];
+        };
+        /**
+         * FindingCode
+         * @description What was found, for programs.
+         * @enum {string}
+         */
+        FindingCode: "hidden_state" | "no_parameters" | "left_out" | "outside" | "too_large" | "no_snapshot";
+        /**
          * Holder
          * @description A process that uses an environment: it is not pruned while that lives.
          */
@@ -471,6 +519,49 @@ export interface components {
             reason: string;
         };
         /**
+         * Inspection
+         * @description What the dialog is filled in with, and what stands in the way.
+         */
+        Inspection: {
+            /** Path */
+            path: string;
+            /** Name */
+            name: string;
+            /** Team */
+            team: string;
+            /** Owner */
+            owner: string;
+            /** Language */
+            language: string;
+            /** Has Parameters Cell */
+            has_parameters_cell: boolean;
+            /**
+             * Parameters
+             * @default []
+             */
+            parameters: components["schemas"]["Parameter"][];
+            /**
+             * Findings
+             * @default []
+             */
+            findings: components["schemas"]["Finding"][];
+        };
+        /**
+         * InspectionRequest
+         * @description Which notebook, and what is in it.
+         */
+        InspectionRequest: {
+            /** Path */
+            path: string;
+            /**
+             * Notebook
+             * @default null
+             */
+            notebook?: {
+                [key: string]: unknown;
+            } | null;
+        };
+        /**
          * Interpreter
          * @description A Python on this machine.
          */
@@ -486,12 +577,8 @@ export interface components {
             /** Platform */
             platform: string;
         };
-        /**
-         * Kind
-         * @description What a definition is written as.
-         * @enum {string}
-         */
-        Kind: "inline" | "pixi" | "pyproject" | "conda" | "requirements" | "pylock";
+        /** JsonValue */
+        JsonValue: unknown;
         /**
          * NotebookEnvironment
          * @description Everything to show about the environment of one notebook.
@@ -577,6 +664,32 @@ export interface components {
          */
         OriginKind: "index" | "find_links" | "channel" | "url" | "vcs" | "sdist";
         /**
+         * Parameter
+         * @description One variable of the `parameters` cell.
+         */
+        Parameter: {
+            /** Name */
+            name: string;
+            kind: components["schemas"]["element_jupyter__core__parameters__Kind"];
+            /** @default null */
+            default: components["schemas"]["JsonValue"];
+            /**
+             * Default Source
+             * @default
+             */
+            default_source: string;
+            /**
+             * Optional
+             * @default false
+             */
+            optional: boolean;
+            /**
+             * Help
+             * @default
+             */
+            help: string;
+        };
+        /**
          * Phase
          * @description Where a build is; `done` and `total` count packages.
          * @enum {string}
@@ -653,6 +766,12 @@ export interface components {
             requirements: string[];
         };
         /**
+         * Severity
+         * @description How much a finding matters.
+         * @enum {string}
+         */
+        Severity: "info" | "warning" | "error";
+        /**
          * SharedEnvironment
          * @description An environment that the administrator offers to everybody by its name.
          */
@@ -681,6 +800,18 @@ export interface components {
             /** Origins */
             origins: components["schemas"]["OriginInput"][];
         };
+        /**
+         * element_jupyter__core__environments__definitions__Kind
+         * @description What a definition is written as.
+         * @enum {string}
+         */
+        element_jupyter__core__environments__definitions__Kind: "inline" | "pixi" | "pyproject" | "conda" | "requirements" | "pylock";
+        /**
+         * element_jupyter__core__parameters__Kind
+         * @description The type of a parameter, as the dialog shows it.
+         * @enum {string}
+         */
+        element_jupyter__core__parameters__Kind: "int" | "float" | "bool" | "str" | "list" | "dict" | "date" | "datetime" | "none" | "unknown";
     };
     responses: never;
     parameters: never;
@@ -929,6 +1060,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EnvironmentDetails"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    inspectNotebook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InspectionRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Inspection"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

@@ -39,6 +39,15 @@ export type EnvironmentSummary = EnvironmentList['items'][number];
 /** An environment that is offered by name. */
 export type SharedEnvironment = EnvironmentList['shared'][number];
 
+/** What is known of a notebook before it is scheduled. */
+export type Inspection = Environments['Inspection'];
+
+/** One thing to know before a notebook is scheduled. */
+export type Finding = Environments['Finding'];
+
+/** One variable of the `parameters` cell. */
+export type Parameter = Environments['Parameter'];
+
 /** A snapshot that the control plane has, and where the notebook is in it. */
 export interface ISnapshot {
   snapshot_id: string;
