@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
 
 from element_jupyter.platform.state import read_state
 from labextension import build as front_end
@@ -117,7 +118,7 @@ def choose_from_palette(page: Page, command: str) -> None:
         try:
             palette.locator("input").fill(command, timeout=10_000)
             break
-        except TimeoutError:
+        except NotInTime:
             # it closes when the notebook takes the focus, which it does once more when it is ready
             if not left:
                 raise
