@@ -7,7 +7,7 @@ environment file by file, each by one link, while kernels run in it.
 """
 
 # there are tens of thousands of files
-# ruff: noqa: PTH105, PTH116, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH103, PTH105, PTH116, PTH119, PTH120, PTH123, PTH208
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ import tempfile
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Final, NamedTuple, cast
 
-from element_jupyter.adapters.environment_store.contents import hash_of, recorded
+from element_jupyter.adapters.environment_store.contents import (
+    Contents,
+    hash_of,
+    recorded,
+    recorded_of,
+)
 from element_jupyter.adapters.environment_store.layout import Layout, room
 from element_jupyter.core.errors import ElementError, NotFound
 
@@ -80,6 +85,29 @@ class BytecodePool:
                 raise
             raise NotFound(f"The environment {prefix.name} was removed.") from error
 
+    def lend(self, prefix: Path, distributions: Collection[str]) -> set[str]:
+        """Link what is there for a few distributions into an environment that nobody sees yet.
+
+        It compiles nothing, and what cannot be linked is left out. Return what was linked, relative
+        to the prefix.
+        """
+        lent = set()
+        contents = recorded_of(prefix, distributions)
+        for pool in self._layout.pyc.glob("*-*"):
+            tag = pool.name.rpartition("-")[0]
+            shelves: dict[str, dict[str, str]] = {}
+            for module in _modules(contents, tag):
+                shelf = module.key[:2]
+                if shelf not in shelves:
+                    shelves[shelf] = _shelf(pool / shelf)
+                path = f"{module.cache}/{module.name(tag)}"
+                if module.key in shelves[shelf] and path not in lent:
+                    with contextlib.suppress(OSError):
+                        os.makedirs(f"{prefix}/{module.cache}", exist_ok=True)
+                        os.link(f"{pool}/{shelf}/{shelves[shelf][module.key]}", f"{prefix}/{path}")
+                        lent.add(path)
+        return lent
+
     def has(self, source: str, sha256: str, file: str) -> bool:
         """Tell whether a file is the pool's byte-code of a module."""
         with open(file, "rb") as opened:
@@ -101,7 +129,7 @@ class BytecodePool:
         tag, _, magic = _ask(prefix).partition(" ")
         pool = self._layout.pyc / f"{tag}-{magic}"
         pool.mkdir(mode=0o755, exist_ok=True)
-        modules = list(_modules(prefix, tag))
+        modules = list(_modules(recorded(prefix), tag))
         entries = self._entries(pool.name, fresh=True)
         missing = [each for each in modules if each.key not in entries]
         done = len(modules) - len(missing)
@@ -139,8 +167,16 @@ def _key(source: str, sha256: str) -> str:
     return hashlib.sha256(f"{source}\0{sha256}".encode()).hexdigest()[:40]
 
 
-def _modules(prefix: Path, tag: str) -> Iterator[_Module]:
-    contents = recorded(prefix)
+def _shelf(directory: Path) -> dict[str, str]:
+    """Return the names of the entries in one directory of a pool, by key."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return {}
+    return {name.partition("-")[0]: name for name in names if not name.startswith(".")}
+
+
+def _modules(contents: Contents, tag: str) -> Iterator[_Module]:
     for source, digest in contents.files.items():
         # no statement imports a file with two dots in its name
         modules = source.startswith("lib/python") and source.endswith(".py")

@@ -23,7 +23,7 @@ import os
 import posixpath
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -73,12 +73,26 @@ def recorded(prefix: Path) -> Contents:
     """Read all records of an environment; one that cannot be read is a fault."""
     contents = Contents()
     owned = _read_conda(prefix, contents)
+    for packages, name in _wheels(prefix):
+        if f"{packages}/{name}/METADATA" not in owned:
+            _read_wheel(prefix, packages, f"{packages}/{name}", contents)
+    return contents
+
+
+def recorded_of(prefix: Path, distributions: Collection[str]) -> Contents:
+    """Read the records of a few wheels only, by their normalised names."""
+    contents = Contents()
+    for packages, name in _wheels(prefix):
+        if normalised(name.partition("-")[0]) in distributions:
+            _read_wheel(prefix, packages, f"{packages}/{name}", contents)
+    return contents
+
+
+def _wheels(prefix: Path) -> Iterator[tuple[str, str]]:
     for packages in site_packages(prefix):
         for name in sorted(os.listdir(prefix / packages)):
-            directory = f"{packages}/{name}"
-            if name.endswith(".dist-info") and f"{directory}/METADATA" not in owned:
-                _read_wheel(prefix, packages, directory, contents)
-    return contents
+            if name.endswith(".dist-info"):
+                yield packages, name
 
 
 def read_manifest(prefix: Path) -> Manifest | None:

@@ -11,11 +11,13 @@ import json
 import os
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from element_jupyter.adapters.environment_store.bytecode import BytecodePool
 from element_jupyter.adapters.environment_store.compared import Compared
 from element_jupyter.adapters.environment_store.contents import (
     LOCK,
@@ -44,6 +46,13 @@ from element_jupyter.core.environments.building import EnvironmentFailed, Failur
 from element_jupyter.core.environments.keeping import Fault, Manifest
 
 KERNEL_MODULE = "ipykernel_launcher.py"
+_NEEDED_BY_KERNELS: Final = frozenset(
+    {
+        *("ipykernel", "jupyter-client", "jupyter-core", "platformdirs", "python-dateutil"),
+        *("pyzmq", "six", "tornado", "traitlets", "typing-extensions"),
+    }
+)
+"""Of these `check` imports much; compiling that would be half of its time."""
 _FAULTS_SHOWN = 20
 
 
@@ -111,7 +120,7 @@ def publish(
             ours.mkdir(exist_ok=True)
             write_atomically(ours / Path(LOCK).name, lock)
             write_atomically(ours / Path(MANIFEST).name, manifest.model_dump_json().encode())
-            faults = _faults(prefix, manifest, check, Compared(layout.compared))
+            faults = _faults(layout, prefix, manifest, check)
             if not faults:
                 _show(layout, prefix, final, manifest.environment_id)
                 break
@@ -144,15 +153,16 @@ def _show(layout: Layout, prefix: Path, final: Path, environment_id: str) -> Non
 
 
 def _faults(
-    prefix: Path, manifest: Manifest, check: Callable[[Path], None], compared: Compared
+    layout: Layout, prefix: Path, manifest: Manifest, check: Callable[[Path], None]
 ) -> list[Fault]:
     """Return in what an environment differs from its records and the lock; without any, seal it.
 
     Files are hashed while `check` runs, which mostly waits for another process. What it raises
     counts only where no file is damaged: that would be the reason.
     """
+    lent = BytecodePool(layout).lend(prefix, _NEEDED_BY_KERNELS)
     with ThreadPoolExecutor(1) as beside:
-        comparing = beside.submit(_compare, prefix, manifest, compared)
+        comparing = beside.submit(_compare, prefix, manifest, Compared(layout.compared))
         try:
             check(prefix)
         except EnvironmentFailed:
@@ -160,7 +170,7 @@ def _faults(
                 raise
             return faults
         contents, faults = comparing.result()
-    return faults or _seal(prefix, contents)
+    return faults or _seal(prefix, contents, lent)
 
 
 def _compare(prefix: Path, manifest: Manifest, compared: Compared) -> tuple[Contents, list[Fault]]:
@@ -183,18 +193,18 @@ def _damaged(faults: list[Fault]) -> Failure:
     )
 
 
-def _seal(prefix: Path, contents: Contents) -> list[Fault]:
+def _seal(prefix: Path, contents: Contents, lent: Collection[str]) -> list[Fault]:
     """Make all read-only but the top, and note the hash of what no record knows.
 
-    So neither `pip install` in a cell nor Python's own byte-code changes an environment. Returns
-    the files that are in no record and should be, by which it is not sealed.
+    So neither `pip install` in a cell nor Python's own byte-code changes an environment; what was
+    lent stays. Returns the files that are in no record and should be, by which it is not sealed.
     """
     packages = tuple(f"{each}/" for each in site_packages(prefix))
     notes: dict[str, str] = {}
     faults: list[Fault] = []
     directories: list[str] = []
     for path, entry in walk(prefix, directories):
-        if path in contents.files:
+        if path in contents.files or path in lent:
             continue
         if path not in {MANIFEST, LOCK} and path not in contents.unhashed:
             if is_bytecode(path):

@@ -153,3 +153,18 @@ def test_an_environment_that_is_not_there_cannot_be_compiled(store):
     with pytest.raises(NotFound, match=environment_id()):
         store.compile(environment_id())
     assert os.listdir(store.layout.pyc) == []  # noqa: PTH208 - nothing else was made
+
+
+def test_what_kernels_need_has_it_before_anybody_sees_the_environment(store, maker):
+    first = maker.publish(1)
+    store.compile(environment_id(1))
+    seen: list[dict[str, int]] = []
+    maker.check = lambda prefix: seen.append(compiled(prefix))
+
+    second = maker.publish(2)
+
+    lent = {name: inode for name, inode in compiled(first).items() if "greet" not in name}
+    assert len(lent) == 12
+    assert seen == [lent]
+    assert compiled(second) == lent
+    assert store.verify(environment_id(2)).faults == ()
