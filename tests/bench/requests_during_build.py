@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import nbformat
+import psutil
 
 from tests.bench.environments import PACKAGES, local_disk
 from tests.server.running import running_lab
@@ -26,14 +27,23 @@ BUILD_SECONDS = 300.0
 
 def measure() -> list[dict[str, Any]]:
     """Measure the 99th percentile of the answers' times."""
-    with (
-        tempfile.TemporaryDirectory(prefix="element-bench-", dir=local_disk()) as directory,
-        running_lab(Path(directory)) as lab,
-    ):
-        (lab.root / "requirements.txt").write_text("\n".join(PACKAGES))
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
-        nbformat.write(notebook, lab.root / "n.ipynb")
-        return asyncio.run(_measure(lab))
+    with tempfile.TemporaryDirectory(prefix="element-bench-", dir=local_disk()) as directory:
+        with running_lab(Path(directory)) as lab:
+            (lab.root / "requirements.txt").write_text("\n".join(PACKAGES))
+            notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+            nbformat.write(notebook, lab.root / "n.ipynb")
+            rows = asyncio.run(_measure(lab))
+        # byte-code is compiled on, whoever has gone
+        psutil.wait_procs(_working_in(directory))
+    return rows
+
+
+def _working_in(directory: str) -> list[psutil.Process]:
+    return [
+        each
+        for each in psutil.process_iter(["cmdline"])
+        if any(directory in argument for argument in each.info["cmdline"] or ())
+    ]
 
 
 async def _measure(lab: Any) -> list[dict[str, Any]]:
