@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from element_jupyter.core.values import Digest, Value
 from element_jupyter.server.control_plane import ControlPlane
+from element_jupyter.server.environments import Operation
 from element_jupyter.server.http import ElementHandler
 from element_jupyter.server.notebook_files import NotebookPath, notebook_file
 
@@ -36,7 +38,7 @@ Take = Callable[[Path], Awaitable[TakenSnapshot]]
 
 
 class SnapshotHandler(ElementHandler):
-    """Takes a snapshot of a notebook's project."""
+    """`POST snapshots`: take a snapshot of a notebook's project and upload it."""
 
     def initialize(self, control_plane: ControlPlane, take: Take) -> None:
         self._control_plane = control_plane
@@ -52,3 +54,16 @@ class SnapshotHandler(ElementHandler):
         taken = await self._take(notebook)
         self.set_status(201)
         self.finish(taken.model_dump_json())
+
+
+OPERATIONS: Final = (
+    Operation(
+        "takeSnapshot",
+        "post",
+        "/snapshots",
+        SnapshotHandler,
+        TakenSnapshot,
+        201,
+        SnapshotRequest,
+    ),
+)

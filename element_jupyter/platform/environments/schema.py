@@ -1,7 +1,8 @@
 """`python -m element_jupyter.platform.environments.schema`: print an OpenAPI document.
 
-It has the routes that the Jupyter server answers itself, `environments/…` and `notebooks/…`; the
-front end's types are made of it. It is committed as `docs/reference/environments-openapi.json`.
+It has the routes that the Jupyter server answers itself, `environments/…`, `notebooks/…` and
+`snapshots`; the front end's types are made of it. It is committed as
+`docs/reference/environments-openapi.json`.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from pydantic import TypeAdapter
 
 from element_jupyter.core.environments.building import BuildEvent
 from element_jupyter.core.errors import Problem
-from element_jupyter.server import environments, notebooks
+from element_jupyter.server import environments, notebooks, snapshots
 from element_jupyter.server.environments import Operation
 
-OPERATIONS = (*environments.OPERATIONS, *notebooks.OPERATIONS)
+OPERATIONS = (*environments.OPERATIONS, *notebooks.OPERATIONS, *snapshots.OPERATIONS)
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -46,7 +47,7 @@ def document() -> dict[str, Any]:
     whole = {
         "openapi": "3.1.0",
         "info": {
-            "title": "Element: environments and notebooks",
+            "title": "Element: environments, notebooks and snapshots",
             "version": "1",
             "description": "What the Jupyter server answers itself, below `element`.",
         },

@@ -157,6 +157,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/snapshots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** take a snapshot of a notebook's project and upload it */
+        post: operations["takeSnapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -785,11 +802,40 @@ export interface components {
             environment_id: string | null;
         };
         /**
+         * SnapshotRequest
+         * @description Which notebook: its path as JupyterLab knows it.
+         */
+        SnapshotRequest: {
+            /** Path */
+            path: string;
+        };
+        /**
          * State
          * @description What the environment of a definition is right now.
          * @enum {string}
          */
         State: "ready" | "missing" | "building" | "failed";
+        /**
+         * TakenSnapshot
+         * @description A snapshot that the control plane has, and where the notebook is in it.
+         */
+        TakenSnapshot: {
+            /** Snapshot Id */
+            snapshot_id: string;
+            /**
+             * Root
+             * Format: path
+             */
+            root: string;
+            /** Notebook */
+            notebook: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /** File Count */
+            file_count: number;
+            /** Warnings */
+            warnings: string[];
+        };
         /**
          * TrustRequest
          * @description Where packages may come from, says the person who asks.
@@ -1093,6 +1139,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Inspection"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    takeSnapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SnapshotRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TakenSnapshot"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

@@ -49,26 +49,9 @@ export type Finding = Environments['Finding'];
 export type Parameter = Environments['Parameter'];
 
 /** A snapshot that the control plane has, and where the notebook is in it. */
-export interface ISnapshot {
-  snapshot_id: string;
-  root: string;
-  notebook: string;
-  size_bytes: number;
-  file_count: number;
-  warnings: string[];
-}
+export type ISnapshot = Environments['TakenSnapshot'];
 
-/** What the Jupyter server answers itself: element_jupyter/server/snapshots.py. */
-interface IOwnPaths {
-  '/api/v1/snapshots': {
-    post: {
-      requestBody: { content: { 'application/json': { path: string } } };
-      responses: { 201: { content: { 'application/json': ISnapshot } } };
-    };
-  };
-}
-
-interface IPaths extends paths, EnvironmentPaths, IOwnPaths {}
+interface IPaths extends paths, EnvironmentPaths {}
 
 /** What one may do with a path. */
 export type Verb = 'get' | 'post' | 'put' | 'delete';
