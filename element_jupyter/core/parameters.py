@@ -55,20 +55,23 @@ def read_python(source: str) -> tuple[Parameter, ...]:
     that are no Python, are left out.
     """
     found: dict[str, Parameter] = {}
-    plain, module = _parse(source)
+    plain, module = parse_python(source)
     comments = _comments(plain)
     for statement in module.body:
         for name, annotation, value in _assignments(statement):
             if name.isascii():
                 comment = comments.get(statement.end_lineno or 0, "")
-                found[name] = _parameter(name, annotation, value, comment)
+                try:
+                    found[name] = _parameter(name, annotation, value, comment)
+                except RecursionError:  # no person wrote a value as deep as that
+                    found[name] = Parameter(name=name, kind=Kind.UNKNOWN)
     return tuple(found.values())
 
 
-def _parse(source: str) -> tuple[str, ast.Module]:
-    """Parse, leaving out lines that only IPython understands, or nobody."""
+def parse_python(source: str, attempts: int = 50) -> tuple[str, ast.Module]:
+    """Parse, leaving out lines that only IPython understands, or nobody; return what was parsed."""
     lines = ["" if line.lstrip()[:1] in {"%", "!", "?"} else line for line in source.splitlines()]
-    for _ in range(50):
+    for _ in range(attempts):
         plain = "\n".join(lines)
         try:
             return plain, ast.parse(plain)
@@ -144,7 +147,9 @@ def _valued(value: ast.expr | None) -> tuple[Kind, JsonValue]:
         return _computed(value)
     kind = _LITERALS.get(type(literal), Kind.UNKNOWN)
     try:
-        return kind, json.loads(json.dumps(literal, allow_nan=False))
+        # what is no Unicode is no JSON either
+        text = json.dumps(literal, allow_nan=False, ensure_ascii=False).encode()
+        return kind, json.loads(text)
     except (ValueError, TypeError):
         return kind, None
 

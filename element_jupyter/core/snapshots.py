@@ -35,6 +35,7 @@ MANIFEST_BYTES = 64_000_000
 MANIFEST_ENTRIES = 200_000
 
 IGNORE_FILE = ".elementignore"
+SMALLER_HINT = f"Name what the job does not need in {IGNORE_FILE}, or read it from shared storage."
 NEVER_TAKEN = (".git", ".ipynb_checkpoints", "__pycache__", ".venv", "node_modules")
 """Left out wherever they are not tracked by git: tools make them again."""
 
@@ -272,11 +273,11 @@ class SnapshotLimits(Value):
     def check_sizes(self, sizes: Mapping[str, int]) -> list[str]:
         """Do what `check` does before anything is read: from paths and bytes alone."""
         size_bytes, count = sum(sizes.values()), len(sizes)
-        hint = f"Name what the job does not need in {IGNORE_FILE}, or read it from shared storage."
+        hint = SMALLER_HINT
         if size_bytes > self.refuse_bytes:
             raise TooLarge(
-                f"The project is {_size(size_bytes)}, over the limit of "
-                f"{_size(self.refuse_bytes)}; the largest files are {_largest(sizes)}.",
+                f"The project is {size_in_words(size_bytes)}, over the limit of "
+                f"{size_in_words(self.refuse_bytes)}; the largest files are {_largest(sizes)}.",
                 hint,
             )
         if count > self.refuse_files:
@@ -287,16 +288,15 @@ class SnapshotLimits(Value):
             )
         warnings = []
         if size_bytes > self.warn_bytes:
-            largest = _largest(sizes)
-            warnings.append(
-                f"The project is {_size(size_bytes)}; the largest files are {largest}. {hint}"
-            )
+            size, largest = size_in_words(size_bytes), _largest(sizes)
+            warnings.append(f"The project is {size}; the largest files are {largest}. {hint}")
         if count > self.warn_files:
             warnings.append(f"The project has {count} files; most are in {_fullest(sizes)}. {hint}")
         return warnings
 
 
-def _size(size_bytes: int) -> str:
+def size_in_words(size_bytes: int) -> str:
+    """Return a size as people say it: `1.2 GB`."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size_bytes >= scale:
             return f"{size_bytes / scale:.1f} {unit}"
@@ -305,7 +305,7 @@ def _size(size_bytes: int) -> str:
 
 def _largest(sizes: Mapping[str, int]) -> str:
     ranked = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:5]
-    return ", ".join(f"{path} ({_size(size)})" for path, size in ranked)
+    return ", ".join(f"{path} ({size_in_words(size)})" for path, size in ranked)
 
 
 def _fullest(sizes: Mapping[str, int]) -> str:

@@ -56,18 +56,33 @@ async def take(notebook: Path) -> TakenSnapshot:
     return answer.taken
 
 
-def _take(local: Local, notebook: Path) -> TakenSnapshot:
+def place_of(notebook: Path) -> tuple[Path, str]:
+    """Return the root of a notebook's project, and where the notebook is in it.
+
+    Raises:
+        Invalid: its directory is gone.
+    """
     root = find_root(notebook)
     # links above the notebook are followed, the notebook itself is named as it is
     inside = (notebook.absolute().parent.resolve() / notebook.name).relative_to(root).as_posix()
+    return root, inside
+
+
+def is_left_out(notebook: str, root: Path) -> Invalid:
+    """Return what to say of a notebook that is not in the snapshot of its project."""
+    return Invalid(
+        f"'{notebook}' is left out of the snapshot: .gitignore or .elementignore names it.",
+        f"Write !{notebook} into .elementignore of {root} to take it along.",
+        field="path",
+    )
+
+
+def _take(local: Local, notebook: Path) -> TakenSnapshot:
+    root, inside = place_of(notebook)
     scan = local.upload(root, lambda _step: lambda _done, _total: None)
     entries = scan.manifest.entries
     if all(entry.path != inside for entry in entries):
-        raise Invalid(
-            f"'{inside}' is left out of the snapshot: .gitignore or .elementignore names it.",
-            f"Write !{inside} into .elementignore of {root} to take it along.",
-            field="path",
-        )
+        raise is_left_out(inside, root)
     return TakenSnapshot(
         snapshot_id=scan.manifest.snapshot_id,
         root=root,

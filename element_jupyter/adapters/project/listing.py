@@ -1,69 +1,54 @@
-"""The project on disk: where its root is, which of its files count, and what is in them.
-
-With git, the files are those that git tracks plus the untracked ones that it does not ignore;
-submodules and repositories inside are listed the same way. Without git (no repository, no binary,
-or a repository that git refuses) the tree is walked and every `.gitignore` in it honoured. In
-both, `.elementignore` of the root (gitignore syntax) takes files away, or with `!` gives ignored
-ones back, and what `NEVER_TAKEN` names (`.git`, `.ipynb_checkpoints`, `__pycache__`, `.venv`,
-`node_modules`) and virtual environments by any name are left out unless git tracks them. Empty
-directories are not kept.
-
-The home directory and `/` are never a project: there only the visible files directly in them are
-taken, so that a notebook saved in the home directory does not carry `~/.ssh` along.
-
-Reading is done in threads: hashing and reading release the interpreter.
-"""
+"""Where a project's root is, and which of its files count."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import stat
 import subprocess
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
-from pydantic import ValidationError
 
-from element_jupyter.core import readings
+from element_jupyter.adapters.project.refusals import (
+    changed,
+    naming,
+    not_a_file,
+    refused,
+    unreadable,
+)
 from element_jupyter.core.environments.definitions import DEFINITION_FILES
-from element_jupyter.core.errors import Conflict, Invalid
-from element_jupyter.core.readings import Reading, Stamp
+from element_jupyter.core.errors import Invalid
 from element_jupyter.core.snapshots import (
     IGNORE_FILE,
     NEVER_TAKEN,
     PATH_DEPTH,
     Entry,
     Manifest,
-    SnapshotLimits,
     fault_of_path,
 )
 
-CHUNK_BYTES = 1 << 20
-BATCH_FILES = 32
-WORKERS = min(4, os.cpu_count() or 1)
-ATTEMPTS = 3
 RULES_BYTES = 64_000
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes read so far and the bytes to read."""
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A project's manifest, where to read each blob, and what a person should know."""
+class Listing:
+    """What a snapshot would be made of, by path, before any of it is read."""
 
-    manifest: Manifest
-    sources: Mapping[str, Path]
+    root: Path
+    files: Mapping[str, os.stat_result]
+    links: Mapping[str, Entry]
     warnings: tuple[str, ...]
+    is_broad: bool
+    """Whether it is the home directory or `/`."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {path: status.st_size for path, status in self.files.items()}
 
 
 def find_root(notebook: Path) -> Path:
@@ -92,59 +77,31 @@ def find_root(notebook: Path) -> Path:
     return defining or start
 
 
-def scan(
-    root: Path,
-    *,
-    limits: SnapshotLimits | None = None,
-    cache: Path | None = None,
-    progress: Progress | None = None,
-    reread: bool = False,
-) -> Scan:
-    """Read a project's files, only those that changed since the last scan of the same root.
-
-    What was read last is remembered in a file below `cache` (default `~/.cache/element`); if it is
-    damaged or gone, or with `reread`, everything is read.
+def look(root: Path) -> Listing:
+    """List a project's files, reading none of them; no limit is checked.
 
     Raises:
-        Invalid: a file that cannot be in a snapshot, or keeps changing; named.
-        Conflict: a file went away meanwhile; scan again.
-        TooLarge: over a limit; found before any content is read.
+        Invalid: a file that cannot be in a snapshot; named.
+        Conflict: a file changed meanwhile; look again.
     """
     root = root.resolve()
     if not root.is_dir():
         raise Invalid(f"There is no directory '{root}'.", field="root")
-    limits = limits or SnapshotLimits()
     names, warnings = _list(root)
     for name in names:
         if fault := fault_of_path(name):
-            raise _refused(name, fault)
-    stats = _stat(root, names)
-    links = {path: _target(root, path) for path, s in stats.items() if stat.S_ISLNK(s.st_mode)}
-    files = {path: s for path, s in stats.items() if path not in links}
-    warnings += limits.check_sizes({path: s.st_size for path, s in files.items()})
-    name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
-    index = (cache or Path.home() / ".cache" / "element") / "snapshots" / name
-    known = {} if reread else _known(index)
-    read = _read_all(root, files, known, progress)
-    if read != known:
-        _remember(index, read)
-
-    entries: list[Entry] = []
-    sources: dict[str, Path] = {}
-    for path, target in links.items():
-        with _valid(path):
-            entries.append(Entry.of_link(path, target))
-    for path, (stamp, digest) in read.items():
-        executable = bool(files[path].st_mode & stat.S_IXUSR)
-        with _valid(path):
-            entries.append(
-                Entry(path=path, digest=digest, size_bytes=stamp.size_bytes, executable=executable)
-            )
-        sources.setdefault(digest, root / path)
-    with _valid("."):
-        manifest = Manifest(entries=tuple(entries))
-    warnings += manifest.remarks()
-    return Scan(manifest, sources, tuple(warnings))
+            raise refused(name, fault)
+    files, links = {}, {}
+    for path, status in _stat(root, names).items():
+        if not stat.S_ISLNK(status.st_mode):
+            files[path] = status
+            continue
+        with naming(path):
+            links[path] = Entry.of_link(path, _target(root, path))
+    with naming("."):
+        Manifest(entries=tuple(links.values()))
+    is_broad = _is_broad(root, Path.home().resolve())
+    return Listing(root, files, links, tuple(warnings), is_broad)
 
 
 def _is_broad(directory: Path, home: Path) -> bool:
@@ -180,7 +137,7 @@ def _rules(path: Path) -> list[str]:
     except (FileNotFoundError, IsADirectoryError):
         return []
     except OSError as error:
-        raise _unreadable(path.name, error) from error
+        raise unreadable(path.name, error) from error
     if "\0" in text or len(text) > RULES_BYTES:
         raise Invalid(f"'{path.name}' is not a list of patterns of at most {RULES_BYTES} bytes.")
     lines = (re.sub(r"(?<!\\)[ \r]+$", "", line) for line in text.split("\n"))
@@ -269,7 +226,7 @@ def _refuse_special(git: str, root: Path, names: Iterable[str], spec: GitIgnoreS
                     special.append(path)
     for path in special:
         if _git(git, root, "check-ignore", "-q", "--", path) is None:
-            raise _not_a_file(path)
+            raise not_a_file(path)
 
 
 Rules = tuple[str, GitIgnoreSpec]
@@ -285,7 +242,7 @@ def _walk(root: Path, below: str, ignores: list[Rules], own: Rules) -> Iterator[
         with os.scandir(root / below) as found:
             entries = sorted(found, key=lambda entry: entry.name)
     except OSError as error:
-        raise _unreadable(below or ".", error) from error
+        raise unreadable(below or ".", error) from error
     if any(entry.name == ".gitignore" and entry.is_file() for entry in entries):
         ignores = [*ignores, (below, _spec(_rules(root / below / ".gitignore")))]
     for entry in entries:
@@ -340,9 +297,9 @@ def _stat(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
         except FileNotFoundError:
             continue  # tracked and deleted
         except OSError as error:
-            raise _unreadable(name, error) from error
+            raise unreadable(name, error) from error
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-            raise _not_a_file(name)
+            raise not_a_file(name)
         found[name] = status
     return found
 
@@ -351,138 +308,8 @@ def _target(root: Path, path: str) -> str:
     try:
         target = (root / path).readlink()
     except OSError as error:
-        raise _changed(path) from error
+        raise changed(path) from error
     if target.is_absolute() and target.is_relative_to(root) and ".." not in target.parts:
         # it stays inside, so it may move along with the project
         return os.path.relpath(target, (root / path).parent)
     return str(target)
-
-
-# Reading
-
-
-def _read_all(
-    root: Path,
-    files: dict[str, os.stat_result],
-    known: dict[str, Reading],
-    progress: Progress | None,
-) -> dict[str, Reading]:
-    now = time.time()
-    read: dict[str, Reading] = {}
-    todo: list[str] = []
-    for path, status in files.items():
-        stamp, record = Stamp.of(status), known.get(path)
-        if record is None or record.stamp != stamp or stamp.is_racy(now):
-            todo.append(path)
-        else:
-            read[path] = record
-    total = sum(files[path].st_size for path in todo)
-    done = 0
-    lock = threading.Lock()
-
-    def advance(size_bytes: int) -> None:
-        nonlocal done
-        if progress is not None:
-            with lock:
-                done += size_bytes
-                progress(done, total)
-
-    def read_batch(paths: list[str]) -> list[tuple[str, Reading]]:
-        return [(path, _read(root, path, advance)) for path in paths]
-
-    batches = [todo[i : i + BATCH_FILES] for i in range(0, len(todo), BATCH_FILES)]
-    with ThreadPoolExecutor(WORKERS, thread_name_prefix="snapshot") as pool:
-        futures = [pool.submit(read_batch, batch) for batch in batches]
-        try:
-            for future in futures:
-                read.update(future.result())
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return read
-
-
-def _read(root: Path, path: str, advance: Callable[[int], None]) -> Reading:
-    for _ in range(ATTEMPTS):
-        hasher = hashlib.sha256()
-        try:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-            with os.fdopen(os.open(root / path, flags), "rb", buffering=0) as file:
-                before = os.fstat(file.fileno())
-                if not stat.S_ISREG(before.st_mode):
-                    raise _not_a_file(path)
-                while chunk := file.read(CHUNK_BYTES):
-                    hasher.update(chunk)
-                    advance(len(chunk))
-                after = os.fstat(file.fileno())
-        except FileNotFoundError as error:
-            raise _changed(path) from error
-        except OSError as error:
-            raise _unreadable(path, error) from error
-        if Stamp.of(before) == Stamp.of(after):
-            return Reading(Stamp.of(after), hasher.hexdigest())
-    raise Invalid(
-        f"'{path}' keeps changing while it is read.",
-        f"Stop what writes it, or name it in {IGNORE_FILE}.",
-    )
-
-
-def _known(path: Path) -> dict[str, Reading]:
-    try:
-        return readings.decode(path.read_bytes())
-    except OSError:
-        return {}
-
-
-def _remember(path: Path, read: dict[str, Reading]) -> None:
-    partial = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with os.fdopen(os.open(partial, flags, 0o600), "wb") as file:
-            file.write(readings.encode(read, time.time()))
-        partial.replace(path)
-    except OSError:
-        # a cache that cannot be written (a read-only home, a full quota) costs time only
-        with suppress(OSError):
-            partial.unlink()
-
-
-# Refusing
-
-
-def _unreadable(path: str, error: OSError) -> Invalid:
-    return Invalid(
-        f"'{path}' cannot be read: {error.strerror}.",
-        f"Make it readable, or name it in {IGNORE_FILE}.",
-        field=path,
-    )
-
-
-def _changed(path: str) -> Conflict:
-    return Conflict(f"'{path}' has changed while the project was read.", "Try again.", field=path)
-
-
-def _not_a_file(path: str) -> Invalid:
-    return Invalid(
-        f"'{path}' is a device, socket or pipe, which a snapshot cannot hold.",
-        f"Remove it, or name it in {IGNORE_FILE}.",
-        field=path,
-    )
-
-
-def _refused(path: str, fault: str) -> Invalid:
-    return Invalid(
-        f"{path!r} cannot be in a snapshot: {fault}.",
-        f"Rename or remove it, or name it in {IGNORE_FILE}.",
-        field=ascii(path)[1:-1],
-    )
-
-
-@contextmanager
-def _valid(path: str) -> Iterator[None]:
-    try:
-        yield
-    except ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]["msg"]
-        raise _refused(path, fault.removeprefix("Value error, ")) from None

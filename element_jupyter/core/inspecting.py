@@ -1,0 +1,70 @@
+"""What is to be said of a notebook before it is scheduled, from its document and its project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from element_jupyter.core.errors import ElementError, TooLarge
+from element_jupyter.core.hidden_state import find_hidden_state
+from element_jupyter.core.inspection import Finding, FindingCode, Severity
+from element_jupyter.core.named_files import names_in
+from element_jupyter.core.notebook_code import CodeCell, run_cells
+from element_jupyter.core.notebooks import PARAMETERS_TAG, cells_of, tags_of
+from element_jupyter.core.project_files import Project, missing_files, missing_modules
+from element_jupyter.core.snapshots import SMALLER_HINT, SnapshotLimits
+
+
+def has_parameters_cell(document: Mapping[str, Any]) -> bool:
+    """Tell whether a cell is tagged as that of the parameters."""
+    return any(PARAMETERS_TAG in tags_of(cell) for cell in cells_of(document))
+
+
+def of_the_document(document: Mapping[str, Any], cells: Sequence[CodeCell]) -> list[Finding]:
+    """Return what the document alone tells: how it was run, and what it can be given."""
+    hidden = find_hidden_state(run_cells(cells))
+    findings = [hidden] if hidden else []
+    if not has_parameters_cell(document):
+        findings.append(
+            Finding(
+                code=FindingCode.NO_PARAMETERS,
+                severity=Severity.INFO,
+                message="The notebook has no parameters.",
+                hint="Give the cell that assigns them the tag 'parameters': select it, open the "
+                "property inspector (the gears in the right sidebar), and add the tag there.",
+            )
+        )
+    return findings
+
+
+def of_the_project(cells: Sequence[CodeCell], project: Project) -> list[Finding]:
+    """Return what the notebook needs and the snapshot of its project does not have."""
+    names = names_in(cells)
+    return [*missing_modules(names, project), *missing_files(names.files, project)]
+
+
+def of_the_size(sizes: Mapping[str, int], limits: SnapshotLimits) -> list[Finding]:
+    """Return whether the files of a snapshot are too large, or nearly so."""
+    try:
+        warnings = limits.check_sizes(sizes)
+    except TooLarge as error:
+        return [no_snapshot(error)]
+    return [
+        Finding(
+            code=FindingCode.TOO_LARGE,
+            severity=Severity.WARNING,
+            message=warning.removesuffix(SMALLER_HINT).strip(),
+            hint=SMALLER_HINT,
+        )
+        for warning in warnings
+    ]
+
+
+def no_snapshot(error: ElementError) -> Finding:
+    """Return why there can be no snapshot."""
+    return Finding(
+        code=FindingCode.TOO_LARGE if isinstance(error, TooLarge) else FindingCode.NO_SNAPSHOT,
+        severity=Severity.ERROR,
+        message=error.message,
+        hint=error.hint,
+    )
