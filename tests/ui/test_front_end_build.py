@@ -83,3 +83,10 @@ def test_a_node_that_is_too_old_is_named(checkout, monkeypatch):
 
     with pytest.raises(RuntimeError, match=r"Node\.js v18\.20\.4 is older than 20\.19"):
         checkout.build("wheel", "standard")
+
+
+def test_all_of_the_front_end_is_at_most_250_kb():
+    scripts = list((real.BUILT / "static").glob("*.js"))
+
+    assert scripts
+    assert sum(each.stat().st_size for each in scripts) <= 250_000
