@@ -47,6 +47,17 @@ describe('ElementClient', () => {
     expect(seen[0].headers.get('content-type')).toContain('application/json');
   });
 
+  it('sends the headers that a call has', async () => {
+    const client = answering('', { status: 200 });
+
+    await client.call('delete', '/jobs/{team}/{name}', {
+      path: { team: 'ada', name: 'daily' },
+      header: { 'If-Match': '"3"' }
+    });
+
+    expect(seen[0].headers.get('if-match')).toBe('"3"');
+  });
+
   it("rejects with the server's sentence and its hint", async () => {
     const problem = {
       code: 'unavailable',

@@ -10,6 +10,7 @@ const MOUNT = 'element/api/v1';
 interface IOptions {
   path?: unknown;
   query?: unknown;
+  header?: unknown;
   body?: unknown;
 }
 
@@ -36,7 +37,10 @@ export class ElementClient implements IElementClient {
   async call(verb: string, path: string, options: IOptions = {}): Promise<never> {
     const response = await this._request(path, options, {
       method: verb.toUpperCase(),
-      headers: { 'Content-Type': 'application/json' },
+      headers: {
+        'Content-Type': 'application/json',
+        ...(options.header as Record<string, string> | undefined)
+      },
       body: options.body === undefined ? undefined : JSON.stringify(options.body)
     });
     return parsed(await response.text()) as never;

@@ -78,10 +78,11 @@ type Parameters<O, Where extends string> = O extends {
   ? Values
   : never;
 
-/** What a call takes: values for the placeholders, a query, a body. */
+/** What a call takes: values for the placeholders, a query, headers, a body. */
 export interface ICall<O> {
   path?: Parameters<O, 'path'>;
   query?: Parameters<O, 'query'>;
+  header?: Parameters<O, 'header'>;
   body?: O extends { requestBody?: infer Sent } ? Json<NonNullable<Sent>> : undefined;
 }
 

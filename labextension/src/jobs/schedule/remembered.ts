@@ -1,5 +1,5 @@
 /**
- * The parameters that a notebook was given last, for the next time.
+ * What is remembered of a notebook: the parameters that it was given last, and the jobs made of it.
  */
 import type { IStateDB } from '@jupyterlab/statedb';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -21,6 +21,21 @@ export async function remembered(
   const kept: unknown = await state?.fetch(keyOf(path)).catch(() => undefined);
   const values = isRecord(kept) ? kept.values : undefined;
   return isRecord(values) ? values : {};
+}
+
+/** Keep where the notebook of a job lies; the job itself knows only its place in the project. */
+export async function rememberNotebook(
+  state: IStateDB | null,
+  job: string,
+  path: string
+): Promise<void> {
+  await state?.save(`element-jobs:notebook:${job}`, path);
+}
+
+/** Where the notebook of a job lay when it was saved from here. */
+export async function notebookOf(state: IStateDB | null, job: string): Promise<string | null> {
+  const kept = await state?.fetch(`element-jobs:notebook:${job}`).catch(() => undefined);
+  return typeof kept === 'string' ? kept : null;
 }
 
 function keyOf(path: string): string {

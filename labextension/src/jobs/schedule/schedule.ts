@@ -1,14 +1,72 @@
 /**
- * The dialog that turns a notebook into a job.
+ * The dialog that turns a notebook into a run or a job.
  */
-import type { NotebookPanel } from '@jupyterlab/notebook';
+import { Notification } from '@jupyterlab/apputils';
+import { PathExt } from '@jupyterlab/coreutils';
 
 import type { IServices } from '../services';
+import { CommandIDs } from '../services';
+import { ScheduleDialog } from './dialog';
+import type { Subject } from './model';
+import { ScheduleModel } from './model';
+import type { Accepted } from './sending';
+import { fireIn } from './words';
 
-/** What the dialog is about: a notebook (open in a panel, or not), or a job `team/name` to edit. */
-export type Subject = { path: string; panel: NotebookPanel | null } | { job: string };
+export type { Subject } from './model';
+
+let isOpen = false;
 
 /** Show the dialog, and return when it is closed. */
 export async function schedule(services: IServices, subject: Subject): Promise<void> {
-  void [services, subject];
+  if (isOpen) {
+    return; // a double click is one click
+  }
+  isOpen = true;
+  try {
+    await new ScheduleDialog(new ScheduleModel(services, subject), services.trans, sent =>
+      tell(sent, services)
+    ).launch();
+  } finally {
+    isOpen = false;
+  }
+  // what it was opened with, such as a menu, may be gone
+  if (document.activeElement === document.body && 'path' in subject) {
+    subject.panel?.activate();
+  }
+}
+
+function tell(accepted: Accepted, { commands, trans }: IServices): void {
+  if (accepted.kind === 'run') {
+    const run = { run_id: accepted.runId };
+    Notification.success(
+      trans.__('Running %1 in the background.', PathExt.basename(accepted.path)),
+      {
+        autoClose: 5_000,
+        actions: [
+          {
+            label: trans.__('See run'),
+            callback: () => void commands.execute(CommandIDs.openRun, run)
+          }
+        ]
+      }
+    );
+    return;
+  }
+  const { stored, next } = accepted;
+  const { schedule: when } = stored.job;
+  const timezone = when?.kind === 'cron' ? when.timezone : undefined;
+  Notification.success(
+    next
+      ? trans.__('Scheduled %1: next %2.', stored.job.name, fireIn(next.at, timezone))
+      : trans.__('Saved the job %1.', stored.job.name),
+    {
+      autoClose: 5_000,
+      actions: [
+        {
+          label: trans.__('See schedules'),
+          callback: () => void commands.execute(CommandIDs.openJobs, { tab: 'schedules' })
+        }
+      ]
+    }
+  );
 }

@@ -1,0 +1,114 @@
+/**
+ * The steps of a submission: the notebook is saved and copied, then a run or a job is made of it.
+ */
+import type { NotebookPanel } from '@jupyterlab/notebook';
+
+import { ElementProblem } from '../../api/client';
+import type { components } from '../../api/schema';
+import type { ISnapshot } from '../../api/types';
+import type { IServices } from '../services';
+import type { JobInput, RunRequest } from './form';
+import { remember, rememberNotebook } from './remembered';
+
+type Schemas = components['schemas'];
+
+/** What a submission made. */
+export type Accepted =
+  | { kind: 'run'; runId: string; path: string }
+  | { kind: 'job'; stored: Schemas['StoredJob']; next: Schemas['Fire'] | null };
+
+/** There is another job of that name, or another version of it: `job` may replace that. */
+export interface IExists {
+  kind: 'exists';
+  job: JobInput;
+  stored: Schemas['StoredJob'];
+  diff: string;
+}
+
+/** How a submission ends when nothing went wrong. */
+export type Sent = Accepted | IExists;
+
+/** The submission is over, because the person has left the dialog. */
+export class Left extends Error {}
+
+/** Sends what a dialog submits. */
+export class Sending {
+  constructor(private readonly _services: IServices) {}
+
+  /** What has not been sent yet is not sent. */
+  leave(): void {
+    this._left = true;
+  }
+
+  /** Save what is unsaved, and copy the notebook's project. */
+  async copy(path: string, panel: NotebookPanel | null): Promise<ISnapshot> {
+    if (panel?.context.model.dirty) {
+      await panel.context.save();
+    }
+    this._goOn();
+    return this._services.client.call('post', '/snapshots', { body: { path } });
+  }
+
+  async run(body: RunRequest, path: string): Promise<Sent> {
+    const { client, state } = this._services;
+    this._goOn();
+    const { run_id } = await client.call('post', '/runs', { body });
+    await remember(state, path, body.parameters ?? {});
+    return { kind: 'run', runId: run_id, path };
+  }
+
+  /**
+   * Save a job over a version of it; 0 is none.
+   *
+   * @param path - where its notebook lies, if that is known
+   */
+  async save(job: JobInput, version: number, path: string | null): Promise<Sent> {
+    const { client, state } = this._services;
+    const place = { team: job.team, name: job.name };
+    this._goOn();
+    try {
+      const { stored } = await client.call('put', '/jobs/{team}/{name}', {
+        path: place,
+        header: { 'If-Match': `"${version}"` },
+        body: job
+      });
+      if (path !== null) {
+        await rememberNotebook(state, `${job.team}/${job.name}`, path);
+        await remember(state, path, job.tasks[0].parameters ?? {});
+      }
+      return { kind: 'job', stored, next: await this._nextFire(job) };
+    } catch (reason) {
+      if (!(reason instanceof ElementProblem) || reason.status !== 409) {
+        throw reason;
+      }
+    }
+    const stored = await client.call('get', '/jobs/{team}/{name}', { path: place });
+    const { diff } = await client.call('put', '/jobs/{team}/{name}', {
+      path: place,
+      query: { dry_run: true },
+      body: job
+    });
+    return { kind: 'exists', job, stored, diff };
+  }
+
+  private async _nextFire({ schedule, paused }: JobInput): Promise<Schemas['Fire'] | null> {
+    if (!schedule || paused) {
+      return null;
+    }
+    try {
+      const body = { schedule, count: 1 };
+      const { fires } = await this._services.client.call('post', '/schedules/preview', { body });
+      return fires[0] ?? null;
+    } catch {
+      return null; // it is saved; only when it is next cannot be said
+    }
+  }
+
+  private _goOn(): void {
+    if (this._left) {
+      throw new Left();
+    }
+  }
+
+  private _left = false;
+}
