@@ -72,10 +72,12 @@ def names_in(cells: Sequence[CodeCell]) -> NotebookNames:
     )
 
 
-def imports_in(tree: ast.AST) -> list[tuple[str, int]]:
-    """Return the modules that a tree imports, with the dots before each."""
+def imports_in(tree: ast.Module) -> list[tuple[str, int]]:
+    """Return the modules that a tree imports, with the number of dots before each."""
     found: list[tuple[str, int]] = []
-    for node in ast.walk(tree):
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
         if isinstance(node, ast.Import):
             found += [(alias.name, 0) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -83,6 +85,11 @@ def imports_in(tree: ast.AST) -> list[tuple[str, int]]:
             found += [(base, node.level)] if base else []
             prefix = f"{base}." if base else ""
             found += [(prefix + each.name, node.level) for each in node.names if each.name != "*"]
+        # expressions hold no statements
+        for name in ("cases", "finalbody", "orelse", "handlers", "body"):
+            inner = getattr(node, name, None)
+            if isinstance(inner, list):
+                todo += reversed(inner)
     return found
 
 
@@ -106,6 +113,7 @@ _COPIES: Final = {"copy", "copy2", "copyfile", "copytree", "move"}
 _WRITING_METHODS: Final = {"mkdir", "rename", "replace", "rmdir", "symlink_to", "touch", "unlink"}
 _WRITTEN_KEYWORDS: Final = re.compile(r"(.*_)?(out|dest|dst|save|target|log)")
 _FILE_KEYWORDS: Final = re.compile(r".*(path|file|src|source|input|name|data|root|dir|folder)")
+_LEAVES: Final = {ast.Constant, ast.Load, ast.Name, ast.Store}
 _NAMING: Final = {"defaults", "iter", "kw_defaults"}
 """Parts of statements that are for use elsewhere: what a loop goes over, what is given to it."""
 
@@ -149,9 +157,9 @@ class _Reader:
 
     # what is said
 
-    def _record(self, said: Said, use: Use) -> None:
+    def _record(self, said: Said, use: Use | None) -> None:
         text = str(said)
-        if not text or len(text) > 1000 or not text.isprintable() or "://" in text:
+        if use is None or not text or len(text) > 1000 or not text.isprintable() or "://" in text:
             return
         likely = "/" in text or _SUFFIX.search(text) or isinstance(said, PurePosixPath)
         if use is Use.NAMED and not likely:
@@ -234,8 +242,7 @@ class _Reader:
         if isinstance(node, ast.Call) or (use is not None and isinstance(node, ast.expr)):
             said = said_by(node, self._names)
             if said is not None:
-                if use is not None:
-                    self._record(said, use)
+                self._record(said, use)
                 return
         match node:
             case ast.Call():
@@ -252,7 +259,8 @@ class _Reader:
                 self._bind(name, value)
             case _:
                 for child in ast.iter_child_nodes(node):
-                    self._expression(child, None)
+                    if type(child) not in _LEAVES:
+                        self._expression(child, None)
 
     def _call(self, node: ast.Call) -> None:
         name, of = _called(node.func)

@@ -14,6 +14,13 @@ _PATH_TYPES: Final = {"Path", "PosixPath", "PurePath", "PurePosixPath"}
 _SAME: Final = {"absolute", "as_posix", "expanduser", "resolve"}
 _SAME_FUNCTIONS: Final = {"abspath", "expanduser", "fspath", "normpath", "realpath", "str"}
 _OS_PATH: Final = {"os.path", "osp", "path", "posixpath"}
+_RENAMED: Final = {"with_name", "with_stem", "with_suffix"}
+_CALLS: Final = {
+    *(*_PATH_TYPES, *_SAME, *_SAME_FUNCTIONS, *_RENAMED),
+    *("cwd", "dirname", "getcwd", "home", "join", "joinpath"),
+}
+"""All that is understood: most calls are others, and need not be looked at any further."""
+
 _MOST_PARTS: Final = 50
 
 
@@ -90,9 +97,9 @@ def _called(node: ast.Call, names: Mapping[str, Said]) -> Said | None:
     if node.keywords:
         return None
     match node.func:
-        case ast.Name(id=name):
+        case ast.Name(id=name) if name in _CALLS:
             owner = ""
-        case ast.Attribute(value=inner, attr=name):
+        case ast.Attribute(value=inner, attr=name) if name in _CALLS:
             owner = dotted(inner)
             if (owner, name) in {("os", "getcwd"), ("Path", "cwd"), ("pathlib.Path", "cwd")}:
                 return PurePosixPath()
@@ -129,7 +136,7 @@ def _method(
         return None
     if name == "joinpath":
         return path.joinpath(*known)
-    if name in {"with_name", "with_suffix", "with_stem"} and len(known) == 1:
+    if name in _RENAMED and len(known) == 1:
         changed: PurePosixPath = getattr(path, name)(str(known[0]))
         return changed
     return None

@@ -157,10 +157,11 @@ def _list_git(git: str, root: Path, rules: list[str]) -> tuple[list[str], list[s
     names: list[str] = []
     warnings: list[str] = []
     for name in (*tracked, *_without_environments(untracked)):
-        inner = root / name
-        if not inner.is_dir() or inner.is_symlink():
+        if not _is_directory(f"{root}/{name}"):
             names.append(name)
-        elif os.path.lexists(inner / ".git"):
+            continue
+        inner = root / name
+        if os.path.lexists(inner / ".git"):
             # a submodule, or a repository that the project ignores nothing of
             inside, said = _list_git(git, inner, _rules(inner / IGNORE_FILE))
             paths = (f"{name.rstrip('/')}/{path}" for path in inside)
@@ -172,6 +173,14 @@ def _list_git(git: str, root: Path, rules: list[str]) -> tuple[list[str], list[s
             )
     _refuse_special(git, root, names, spec)
     return names, warnings
+
+
+def _is_directory(path: str) -> bool:
+    # paths as texts: there are thousands, and making objects of them takes as long as looking
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _without_environments(names: Iterable[str]) -> list[str]:
@@ -293,7 +302,7 @@ def _stat(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
         if not is_real(name.rpartition("/")[0]):
             continue
         try:
-            status = os.lstat(root / name)
+            status = os.lstat(f"{root}/{name}")
         except FileNotFoundError:
             continue  # tracked and deleted
         except OSError as error:
