@@ -180,6 +180,8 @@ class Session:
                 pin=work.pin,
             )
         )
+        # for those who watch: from here on there is a document that the outputs belong to
+        await self._save()
         background = [asyncio.create_task(self._meter.run(kernel.tree))]
         background.append(asyncio.create_task(self._save_now_and_then()))
         try:
@@ -340,17 +342,21 @@ class Session:
             self._cells.changed = False
             self._cells.settle()
             started = time.monotonic()
-            saving = asyncio.ensure_future(self._write(snapshot(self._notebook)))
+            saving = asyncio.ensure_future(self._save())
             try:
                 # a save that has begun is not torn off by the end of the run
                 await asyncio.shield(saving)
             except asyncio.CancelledError:
                 await asyncio.wait({saving})
                 raise
-            except OSError as error:
-                self._log.note(f"The notebook could not be saved: {error}.")
             # saving may take a tenth of the time at most
             pause = max(SAVE_SECONDS, 10 * (time.monotonic() - started))
+
+    async def _save(self) -> None:
+        try:
+            await self._write(snapshot(self._notebook))
+        except (OSError, ElementError) as error:
+            self._log.note(f"The notebook could not be saved: {error}.")
 
     async def _write(self, notebook: NotebookNode) -> None:
         path = self._work.output_path
@@ -364,7 +370,10 @@ class Session:
             self._cells.set_widgets_metadata()
         self._papermill.notebook_complete()
         work = self._work
+        pointed = self._notebook.metadata.get("element")
+        environment = pointed.get("environment") if isinstance(pointed, dict) else None
         self._notebook.metadata["element"] = {
+            **({"environment": environment} if environment is not None else {}),
             "run_id": work.run_id,
             "snapshot_id": work.snapshot_id,
             "parameters": dict(work.parameters),

@@ -22,6 +22,7 @@ async def test_a_run_tells_what_happens_and_leaves_the_executed_notebook(run):
     events = begun.events()
     assert [event.kind for event in events] == [
         "run_started",
+        "notebook_saved",
         "cell_started",
         "output",
         "output",
@@ -33,23 +34,23 @@ async def test_a_run_tells_what_happens_and_leaves_the_executed_notebook(run):
     ]
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert events[0].cells_total == 2
-    assert (events[1].index, events[1].first_line) == (1, "print('hello')")
-    assert events[2].output == {"output_type": "stream", "name": "stdout", "text": "hello\n"}
-    assert events[3].output["data"] == {"text/plain": "2"}
-    assert events[4].ok
-    assert events[4].peak_memory_bytes > 10_000_000
+    assert (events[2].index, events[2].first_line) == (1, "print('hello')")
+    assert events[3].output == {"output_type": "stream", "name": "stdout", "text": "hello\n"}
+    assert events[4].output["data"] == {"text/plain": "2"}
+    assert events[5].ok
+    assert events[5].peak_memory_bytes > 10_000_000
     assert (finished.state, begun.code) == (RunState.SUCCEEDED, 0)
     assert finished.output_path == str(begun.output / "output.ipynb")
     written = begun.notebook()
     assert begun.texts() == ["hello\n2", "", ""]
-    assert written.cells[1].id == events[1].cell_id
+    assert written.cells[1].id == events[2].cell_id
     assert written.cells[1].metadata.papermill.status == "completed"
     assert written.metadata.papermill.duration > 0
     assert written.metadata.element.run_id == "r-1"
     assert written.metadata.element.snapshot_id == "a" * 64
     assert written.metadata.language_info.name == "python"
     assert (
-        begun.of("notebook_saved")[0].size_bytes == (begun.output / "output.ipynb").stat().st_size
+        begun.of("notebook_saved")[-1].size_bytes == (begun.output / "output.ipynb").stat().st_size
     )
 
 

@@ -1,0 +1,26 @@
+/**
+ * What a run tells, by the names that the views use.
+ */
+import type { components } from '../api/schema';
+import type { Run } from '../api/types';
+
+type Schemas = components['schemas'];
+
+/** One event of a run's stream. */
+export type RunEvent = Schemas['Event'];
+
+/** Where and how a notebook failed. */
+export type FailingCell = NonNullable<Run['failing_cell']>;
+
+/** A file that a run left. */
+export type Artifact = Schemas['Artifact'];
+
+/** The files of a snapshot. */
+export type Manifest = Schemas['Manifest'];
+
+const ENDED: ReadonlySet<Run['state']> = new Set(['succeeded', 'failed', 'stopped', 'lost']);
+
+/** Whether a run will never change again. */
+export function hasEnded(run: Run): boolean {
+  return ENDED.has(run.state);
+}

@@ -1,0 +1,159 @@
+/**
+ * What went before a run: others like it, its other attempts, and what is not as it was.
+ */
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { components } from '../api/schema';
+import type { Run } from '../api/types';
+import type { IElementClient } from '../tokens';
+import type { Manifest } from './events';
+import { valueText } from './words';
+
+/** What went before. */
+export interface IPast {
+  /** The last few that succeeded, newest first. */
+  readonly succeeded: readonly Run[];
+  /** This run and the other tries of the same task in the same DAG run, in order. */
+  readonly attempts: readonly Run[];
+  /** Files that are not as they were when it last succeeded; null when that cannot be told. */
+  readonly files: readonly string[] | null;
+}
+
+/** One thing that differs from the last success, or does not. */
+export interface IDifference {
+  readonly what: string;
+  readonly changed: boolean;
+  readonly lines: readonly string[];
+}
+
+const MOST_RUNS = 5;
+
+/** Ask for what went before a run. */
+export async function pastOf(client: IElementClient, run: Run): Promise<IPast> {
+  const job = run.job ?? undefined;
+  const [ended, tries] = await Promise.all([
+    client.call('get', '/runs', { query: { job, state: 'succeeded', limit: job ? 50 : 200 } }),
+    run.dag_run_id === null
+      ? null
+      : client.call('get', '/runs', {
+          query: { job, logical_date: run.logical_date ?? undefined, limit: 200 }
+        })
+  ]);
+  const succeeded = ended.items
+    .filter(other => isLike(other, run) && other.created_at < run.created_at)
+    .slice(0, MOST_RUNS);
+  const attempts = (tries?.items ?? [])
+    .filter(other => other.dag_run_id === run.dag_run_id && other.task === run.task)
+    .sort((one, other) => one.created_at.localeCompare(other.created_at));
+  const [last] = succeeded;
+  return { succeeded, attempts, files: last ? await changedFiles(client, last, run) : null };
+}
+
+/** The body that starts the same run again. */
+export function againOf(run: Run): components['schemas']['RunRequest'] {
+  const { parameters, allow_extra_parameters, size, time_limit_seconds } = run;
+  const { cell_time_limit_seconds } = run;
+  const limits = {
+    parameters,
+    allow_extra_parameters,
+    size: size ?? undefined,
+    time_limit_seconds,
+    cell_time_limit_seconds: cell_time_limit_seconds ?? undefined,
+    trigger: 'manual' as const
+  };
+  if (run.job !== null) {
+    const { job, job_version, task, logical_date } = run;
+    return {
+      ...limits,
+      job,
+      task,
+      version: job_version ?? undefined,
+      logical_date: logical_date ?? undefined
+    };
+  }
+  const { notebook, snapshot_id, team, environment, kernel, environment_id } = run;
+  return {
+    ...limits,
+    notebook,
+    snapshot_id,
+    team,
+    environment: environment ?? undefined,
+    // where an environment was found, it brings its kernel
+    kernel: environment_id === null ? (kernel ?? undefined) : undefined
+  };
+}
+
+/** What differs between a run and the last that succeeded. */
+export function differences(
+  run: Run,
+  last: Run,
+  files: readonly string[] | null,
+  trans: TranslationBundle
+): IDifference[] {
+  const names = Array.from(
+    new Set([...Object.keys(last.parameters), ...Object.keys(run.parameters)])
+  );
+  const parameters = names
+    .map(name => [name, shown(last.parameters[name], trans), shown(run.parameters[name], trans)])
+    .filter(([, before, now]) => before !== now)
+    .map(([name, before, now]) => trans.__('%1: %2, now %3', name, before, now));
+  const environment = [
+    [last.definition ?? last.kernel, run.definition ?? run.kernel],
+    [last.python, run.python]
+  ]
+    .filter(([before, now]) => before !== now)
+    .map(([before, now]) => trans.__('%1, now %2', before ?? '–', now ?? '–'));
+  return [
+    {
+      what: trans.__('Code'),
+      changed: last.snapshot_id !== run.snapshot_id,
+      lines: files ?? []
+    },
+    {
+      what: trans.__('Environment'),
+      changed: last.environment_id !== run.environment_id || last.lock_id !== run.lock_id,
+      lines: environment
+    },
+    { what: trans.__('Parameters'), changed: parameters.length > 0, lines: parameters }
+  ];
+}
+
+function shown(value: unknown, trans: TranslationBundle): string {
+  return value === undefined ? trans.__('not given') : valueText(value).slice(0, 200);
+}
+
+function isLike(other: Run, run: Run): boolean {
+  return run.job === null
+    ? other.job === null && other.notebook === run.notebook && other.team === run.team
+    : other.job === run.job && other.task === run.task;
+}
+
+async function changedFiles(
+  client: IElementClient,
+  last: Run,
+  run: Run
+): Promise<readonly string[] | null> {
+  if (last.snapshot_id === run.snapshot_id) {
+    return [];
+  }
+  try {
+    const [before, now] = await Promise.all(
+      [last, run].map(({ snapshot_id }) =>
+        client.call('get', '/snapshots/{snapshot_id}', { path: { snapshot_id } })
+      )
+    );
+    return differing(before, now);
+  } catch {
+    return null; // a snapshot is not kept for ever
+  }
+}
+
+/** The paths that are in one snapshot only, or not the same in both. */
+export function differing(before: Manifest, now: Manifest): string[] {
+  const digests = new Map(before.entries.map(({ path, digest }) => [path, digest]));
+  const found = now.entries
+    .filter(({ path, digest }) => digests.get(path) !== digest)
+    .map(({ path }) => path);
+  const there = new Set(now.entries.map(({ path }) => path));
+  return [...found, ...[...digests.keys()].filter(path => !there.has(path))].sort();
+}
