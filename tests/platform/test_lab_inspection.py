@@ -372,3 +372,13 @@ def test_a_project_that_is_gone_is_an_error_in_words(project):
 
     assert findings[0].code is FindingCode.NO_SNAPSHOT
     assert "no directory" in findings[0].message
+
+
+def test_a_project_without_end_is_not_walked_to_its_end(project, monkeypatch):
+    monkeypatch.setattr("element_jupyter.adapters.project.listing.MANIFEST_ENTRIES", 5)
+    put(project, *(f"images/{number}.png" for number in range(10)))
+
+    (finding,) = found(project)
+
+    assert (finding.code, finding.severity) == (FindingCode.TOO_LARGE, Severity.ERROR)
+    assert finding.message == "The project has more than 5 files."

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -22,11 +23,13 @@ from element_jupyter.adapters.project.refusals import (
     unreadable,
 )
 from element_jupyter.core.environments.definitions import DEFINITION_FILES
-from element_jupyter.core.errors import Invalid
+from element_jupyter.core.errors import Invalid, TooLarge
 from element_jupyter.core.snapshots import (
     IGNORE_FILE,
+    MANIFEST_ENTRIES,
     NEVER_TAKEN,
     PATH_DEPTH,
+    SMALLER_HINT,
     Entry,
     Manifest,
     fault_of_path,
@@ -78,10 +81,11 @@ def find_root(notebook: Path) -> Path:
 
 
 def look(root: Path) -> Listing:
-    """List a project's files, reading none of them; no limit is checked.
+    """List a project's files, reading none of them; no set limit is checked.
 
     Raises:
         Invalid: a file that cannot be in a snapshot; named.
+        TooLarge: more files than a manifest may have.
         Conflict: a file changed meanwhile; look again.
     """
     root = root.resolve()
@@ -122,12 +126,12 @@ def _list(root: Path) -> tuple[list[str], list[str]]:
         return names, [warning]
     rules = _rules(root / IGNORE_FILE)
     if not os.path.lexists(root / ".git"):
-        return _without_environments(_walk(root, "", [_DEFAULT], ("", _spec(rules)))), []
+        return _without_environments(_bounded(_walk(root, "", [_DEFAULT], ("", _spec(rules))))), []
     git = shutil.which("git")
     # git would go on to a repository further up if this one is broken
     if git is not None and _git(git, root, "rev-parse", "--show-prefix") in (b"", b"\n"):
         return _list_git(git, root, rules)
-    names = _without_environments(_walk(root, "", [_DEFAULT], ("", _spec(rules))))
+    names = _without_environments(_bounded(_walk(root, "", [_DEFAULT], ("", _spec(rules)))))
     return names, ["git does not answer: what .gitignore names is left out even if it is tracked."]
 
 
@@ -156,7 +160,7 @@ def _list_git(git: str, root: Path, rules: list[str]) -> tuple[list[str], list[s
     untracked = _names(git, root, "--others", "--exclude-standard", *never, *own)
     names: list[str] = []
     warnings: list[str] = []
-    for name in (*tracked, *_without_environments(untracked)):
+    for name in _bounded((*tracked, *_without_environments(untracked))):
         if not _is_directory(f"{root}/{name}"):
             names.append(name)
             continue
@@ -173,6 +177,13 @@ def _list_git(git: str, root: Path, rules: list[str]) -> tuple[list[str], list[s
             )
     _refuse_special(git, root, names, spec)
     return names, warnings
+
+
+def _bounded(names: Iterable[str]) -> list[str]:
+    listed = list(islice(names, MANIFEST_ENTRIES + 1))
+    if len(listed) > MANIFEST_ENTRIES:
+        raise TooLarge(f"The project has more than {MANIFEST_ENTRIES} files.", SMALLER_HINT)
+    return listed
 
 
 def _is_directory(path: str) -> bool:
