@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import httpx
 import nbformat
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.server.running import Lab
+from tests.platform_fixture import wait_until
+from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.conftest import choose_from_palette
 
 pytestmark = pytest.mark.browser
@@ -17,6 +20,8 @@ pytestmark = pytest.mark.browser
 OUTAGE = (
     "daily.ipynb was not started: The Element platform is not running. Start it with `element up`."
 )
+
+NOTHING_IS_AWAITED = "!Object.keys(localStorage).some(key => key.startsWith('element:watched-run'))"
 
 OpenNotebook = Callable[[Lab], Page]
 
@@ -83,6 +88,8 @@ def test_a_notebook_runs_to_its_end_in_the_background(
     sent = page.get_by_text("Running daily.ipynb in the background.")
     expect(sent).to_be_visible()
     expect(page.get_by_text("daily.ipynb has run.")).to_be_visible()
+    page.get_by_role("button", name="See run").first.click()
+    expect(page.locator("[id^=element-run-r-]")).to_be_visible()
 
 
 def test_a_notebook_that_fails_is_told_with_its_error(
@@ -98,3 +105,73 @@ def test_a_notebook_that_fails_is_told_with_its_error(
 
     toast = page.get_by_role("alert").filter(has_text="failing.ipynb failed")
     expect(toast).to_contain_text("ZeroDivisionError")
+
+
+def waiting_for(gate: Path) -> str:
+    """The source of a cell that waits until a file is there, then fails."""
+    return (
+        "import pathlib, time\n"
+        f"while not pathlib.Path({str(gate)!r}).exists(): time.sleep(0.05)\n"
+        "raise LookupError('the gate was opened')"
+    )
+
+
+def test_the_end_of_a_run_is_told_once_after_the_page_was_loaded_anew(
+    lab_with_platform: Lab, open_notebook: OpenNotebook, tmp_path: Path
+):
+    gate = tmp_path / "go"
+    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(waiting_for(gate))])
+    nbformat.write(slow, lab_with_platform.root / "slow.ipynb")
+    page = open_notebook(lab_with_platform)
+    page.get_by_role("region", name="File Browser Section").get_by_text("slow.ipynb").click(
+        button="right"
+    )
+    page.get_by_role("menuitem", name="Run in Background Now").click()
+    expect(page.get_by_text("Running slow.ipynb in the background.")).to_be_visible()
+
+    page.reload()
+    expect(page.get_by_role("tab", name="daily.ipynb")).to_be_visible()
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.get_by_role("tab", name="daily.ipynb")).to_be_visible()
+    gate.touch()
+
+    told = "slow.ipynb failed."
+    wait_until(lambda: page.get_by_text(told).count() + other.get_by_text(told).count())
+    teller, silent = (page, other) if page.get_by_text(told).count() else (other, page)
+    toast = teller.get_by_role("alert").filter(has_text=told)
+    expect(toast).to_contain_text("LookupError: the gate was opened")
+    toast.get_by_role("button", name="See run").click()
+    expect(teller.locator("[id^=element-run-r-]")).to_be_visible()
+    expect(silent.get_by_text(told)).to_have_count(0)
+
+
+@pytest.fixture
+def failures_only(lab_with_platform: Lab) -> Iterator[None]:
+    """The person's settings say to tell of failures only."""
+    with httpx.Client(
+        headers={"Authorization": f"token {JUPYTER_TOKEN}"}, trust_env=False
+    ) as client:
+        url = f"{lab_with_platform.url}lab/api/settings/@element/labextension:jobs"
+        for raw in ('{"notifyOnFinish": "failures"}', "{}"):
+            client.put(url, json={"raw": raw}).raise_for_status()
+            if raw != "{}":
+                yield
+
+
+def test_who_wants_to_hear_of_failures_only_is_told_of_nothing_else(
+    lab_with_platform: Lab, failures_only: None, open_notebook: OpenNotebook
+):
+    failing = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 / 0")])
+    nbformat.write(failing, lab_with_platform.root / "bad.ipynb")
+    page = open_notebook(lab_with_platform)
+
+    page.get_by_role("button", name="Run this notebook in the background now").click()
+    expect(page.get_by_text("Running daily.ipynb in the background.")).to_be_visible()
+    page.wait_for_function(NOTHING_IS_AWAITED)
+    files = page.get_by_role("region", name="File Browser Section")
+    files.get_by_text("bad.ipynb").click(button="right")
+    page.get_by_role("menuitem", name="Run in Background Now").click()
+
+    expect(page.get_by_text("bad.ipynb failed.")).to_be_visible()
+    expect(page.get_by_text("daily.ipynb has run.")).to_have_count(0)

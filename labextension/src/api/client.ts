@@ -27,6 +27,19 @@ export class ElementProblem extends Error {
   }
 }
 
+/** What to show of anything that went wrong. */
+export function problemOf(reason: unknown): Problem {
+  return reason instanceof ElementProblem
+    ? reason.problem
+    : {
+        code: 'failed',
+        message: reason instanceof Error ? reason.message : String(reason),
+        hint: '',
+        field: null,
+        details: ''
+      };
+}
+
 /**
  * The client of the control plane, through the person's own Jupyter server.
  */
@@ -92,7 +105,7 @@ export class ElementClient implements IElementClient {
       });
     }
     if (!response.ok) {
-      throw new ElementProblem(response.status, problemOf(response, parsed(await response.text())));
+      throw new ElementProblem(response.status, answered(response, parsed(await response.text())));
     }
     return response;
   }
@@ -130,7 +143,7 @@ function parsed(text: string): unknown {
   }
 }
 
-function problemOf(response: Response, answer: unknown): Problem {
+function answered(response: Response, answer: unknown): Problem {
   const said = (answer ?? {}) as Partial<Problem>;
   return {
     code: said.code ?? 'failed',

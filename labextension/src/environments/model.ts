@@ -6,9 +6,11 @@ import { Poll } from '@lumino/polling';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
-import { ElementProblem } from '../api/client';
+import { ElementProblem, problemOf } from '../api/client';
 import type { BuildEvent, Failure, NotebookEnvironment, Origin, Problem } from '../api/types';
 import type { IElementClient } from '../tokens';
+
+export { problemOf };
 
 /** What is known. */
 export type State =
@@ -431,17 +433,4 @@ export class EnvironmentModel extends VDomModel {
   private readonly _told = new Set<string>();
   private readonly _outdated = new Signal<this, string>(this);
   private readonly _built = new Signal<this, void>(this);
-}
-
-/** What to show of anything that went wrong. */
-export function problemOf(reason: unknown): Problem {
-  return reason instanceof ElementProblem
-    ? reason.problem
-    : {
-        code: 'failed',
-        message: reason instanceof Error ? reason.message : String(reason),
-        hint: '',
-        field: null,
-        details: ''
-      };
 }

@@ -4,9 +4,9 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { problemOf } from '../api/client';
 import type { Problem } from '../api/types';
 import type { IElementClient } from '../tokens';
-import { problemOf } from './model';
 import { Trouble, Waiting } from './parts';
 
 interface IProps {

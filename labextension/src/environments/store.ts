@@ -3,9 +3,9 @@
  */
 import { VDomModel } from '@jupyterlab/ui-components';
 
+import { problemOf } from '../api/client';
 import type { EnvironmentList, Problem } from '../api/types';
 import type { IElementClient } from '../tokens';
-import { problemOf } from './model';
 
 /** What is known of them. */
 export type StoreState =

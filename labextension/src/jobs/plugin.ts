@@ -6,15 +6,18 @@ import { ILauncher } from '@jupyterlab/launcher';
 import type { NotebookPanel } from '@jupyterlab/notebook';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { jobsIcon, runInBackgroundIcon, scheduleIcon } from '../icons';
 import type { RunView } from '../runs/view';
 import { IElementClient } from '../tokens';
+import type { Endings, NotifyOnFinish } from './endings';
 import type { JobsPanel, Tab } from './list/panel';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
+import { WatchedRuns } from './watched';
 
 /**
  * Jobs: from the notebook in front of you to a run that needs neither you nor this window.
@@ -31,7 +34,8 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     ICommandPalette,
     ILauncher,
     ILayoutRestorer,
-    ITranslator
+    ITranslator,
+    ISettingRegistry
   ],
   activate: (
     app: JupyterFrontEnd,
@@ -43,12 +47,23 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     palette: ICommandPalette | null,
     launcher: ILauncher | null,
     restorer: ILayoutRestorer | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    registry: ISettingRegistry | null
   ): void => {
     const trans = (translator ?? nullTranslator).load('element');
-    const { contents } = app.serviceManager;
+    const { contents, serverSettings } = app.serviceManager;
     const { commands, shell } = app;
-    const services: IServices = { client, commands, contents, notebooks, rendermime, state, trans };
+    const watched = new WatchedRuns(serverSettings.baseUrl);
+    const services: IServices = {
+      client,
+      commands,
+      contents,
+      notebooks,
+      rendermime,
+      state,
+      trans,
+      watched
+    };
 
     /** The notebook that the command is about, or null. */
     const subject = (args: { path?: unknown; from?: unknown }): string | null => {
@@ -90,7 +105,7 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
           return;
         }
         const { runInBackground } = await import('./runInBackground');
-        await runInBackground(client, trans, contents.localPath(path), panelOf(path));
+        await runInBackground(services, contents.localPath(path), panelOf(path));
       }
     });
 
@@ -189,6 +204,21 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
         shell.activateById(id);
       }
     });
+
+    /** What the person wants to be told of, as it is set at that time. */
+    const notifyOnFinish = async (): Promise<NotifyOnFinish> => {
+      const settings = await registry?.load(jobsPlugin.id).catch(() => null);
+      return (settings?.get('notifyOnFinish').composite ?? 'all') as NotifyOnFinish;
+    };
+    let endings: Promise<Endings> | null = null;
+    const watch = async () => {
+      endings ??= import('./endings').then(({ Endings }) => new Endings(services, notifyOnFinish));
+      (await endings).watch();
+    };
+    watched.added.connect(() => void watch());
+    if (watched.all.length > 0) {
+      void app.restored.then(watch); // runs that the page was left with
+    }
 
     if (restorer) {
       void restorer.restore(jobs, { command: CommandIDs.openJobs, name: () => 'jobs' });

@@ -4,125 +4,121 @@
 import { Notification } from '@jupyterlab/apputils';
 import { PathExt } from '@jupyterlab/coreutils';
 import type { NotebookPanel } from '@jupyterlab/notebook';
-import type { TranslationBundle } from '@jupyterlab/translation';
-import { PromiseDelegate } from '@lumino/coreutils';
-import { Poll } from '@lumino/polling';
+import { UUID } from '@lumino/coreutils';
 
-import { ElementProblem } from '../api/client';
-import type { Run } from '../api/types';
-import type { IElementClient } from '../tokens';
+import { problemOf } from '../api/client';
+import type { components } from '../api/schema';
+import { remembered } from './schedule/remembered';
+import type { IServices } from './services';
+import { CommandIDs } from './services';
 
-const ENDED: ReadonlySet<Run['state']> = new Set(['succeeded', 'failed', 'stopped', 'lost']);
+type Parameters = NonNullable<components['schemas']['RunRequest']['parameters']>;
 
-/** How often a run is looked at until it has ended; later and later while the server is away. */
-const LOOK = { interval: 2_000, max: 60_000, backoff: true };
+/** How long something may take before it is said that it does, in milliseconds. */
+const PATIENCE = 300;
+
+const LONGEST_NOTICE = 20_000;
 
 /** Notebooks that are on their way. */
 const sending = new Set<string>();
 
 /**
- * Run the notebook as it is now, and tell the person how that goes and how it ended.
+ * Run the notebook as it is now, with the values that it was given last, and say how that goes.
+ *
+ * How it ended is told later, by whichever window is there then.
  *
  * @param path - the notebook's path on the server, without a drive
  * @param panel - where it is open, if it is: unsaved changes are saved first
  */
 export async function runInBackground(
-  client: IElementClient,
-  trans: TranslationBundle,
+  services: IServices,
   path: string,
   panel: NotebookPanel | null
 ): Promise<void> {
   if (sending.has(path)) {
     return; // a double click is one click
   }
-  const name = PathExt.basename(path);
   sending.add(path);
-  const submitted = submit(client, path, panel).finally(() => sending.delete(path));
-  Notification.promise(submitted, {
-    pending: { message: trans.__('Sending %1 to run in the background…', name) },
-    success: {
-      message: () => trans.__('Running %1 in the background.', name),
-      options: { autoClose: 3_000 }
-    },
-    error: {
-      message: reason => trans.__('%1 was not started: %2', name, sentence(reason)),
-      options: { autoClose: false }
-    }
-  });
-  let runId: string;
+  const hide = showSending(services, path);
   try {
-    runId = await submitted;
-  } catch {
-    return; // the notification above has said it
+    const runId = await submit(services, path, panel);
+    services.watched.add(runId, PathExt.basename(path));
+    tellStarted(services, path, runId);
+  } catch (reason) {
+    tellRefused(services, path, reason);
+  } finally {
+    hide();
+    sending.delete(path);
   }
-  const last = await ended(client, runId);
-  if (last) {
-    tell(last, name, trans);
-  }
+}
+
+/**
+ * Say that the notebook is on its way, if that takes a moment; returns what takes the notice away.
+ *
+ * JupyterLab loses what becomes of a notice that it has not drawn yet, so what comes of it is
+ * another notice, and this one does not stay for ever.
+ */
+function showSending({ trans }: IServices, path: string): () => void {
+  let id = '';
+  const timer = setTimeout(() => {
+    id = Notification.emit(
+      trans.__('Sending %1 to run in the background…', PathExt.basename(path)),
+      'in-progress',
+      { autoClose: LONGEST_NOTICE }
+    );
+  }, PATIENCE);
+  return () => {
+    clearTimeout(timer);
+    if (id) {
+      Notification.dismiss(id);
+    }
+  };
+}
+
+function tellStarted({ commands, trans }: IServices, path: string, runId: string): void {
+  Notification.success(trans.__('Running %1 in the background.', PathExt.basename(path)), {
+    autoClose: 5_000,
+    actions: [
+      {
+        label: trans.__('See run'),
+        callback: () => void commands.execute(CommandIDs.openRun, { run_id: runId })
+      }
+    ]
+  });
+}
+
+function tellRefused({ commands, trans }: IServices, path: string, reason: unknown): void {
+  const { message, hint, field } = problemOf(reason);
+  const said = hint ? `${message} ${hint}` : message;
+  const change = {
+    label: trans.__('Change values…'),
+    callback: () => void commands.execute(CommandIDs.schedule, { path })
+  };
+  Notification.error(trans.__('%1 was not started: %2', PathExt.basename(path), said), {
+    autoClose: false,
+    actions: field?.startsWith('parameters') ? [change] : []
+  });
 }
 
 /** Save, snapshot, start; the id of the run. */
 async function submit(
-  client: IElementClient,
+  { client, state }: IServices,
   path: string,
   panel: NotebookPanel | null
 ): Promise<string> {
   if (panel?.context.model.dirty) {
     await panel.context.save();
   }
+  const parameters = (await remembered(state, path)) as Parameters;
   const snapshot = await client.call('post', '/snapshots', { body: { path } });
   const run = await client.call('post', '/runs', {
     body: {
       notebook: snapshot.notebook,
       snapshot_id: snapshot.snapshot_id,
-      trigger: 'manual'
+      parameters,
+      trigger: 'manual',
+      idempotency_key: UUID.uuid4()
     }
   });
   return run.run_id;
-}
-
-/** The run, once it has ended; null when the platform no longer knows it. */
-async function ended(client: IElementClient, runId: string): Promise<Run | null> {
-  const end = new PromiseDelegate<Run | null>();
-  const poll = new Poll({
-    name: `@element/labextension:run:${runId}`,
-    frequency: LOOK,
-    standby: 'when-hidden',
-    factory: async () => {
-      try {
-        const run = await client.call('get', '/runs/{run_id}', { path: { run_id: runId } });
-        if (ENDED.has(run.state)) {
-          end.resolve(run);
-        }
-      } catch (reason) {
-        if (reason instanceof ElementProblem && reason.status === 404) {
-          end.resolve(null);
-        }
-        throw reason; // the poll backs off
-      }
-    }
-  });
-  return end.promise.finally(() => poll.dispose());
-}
-
-function tell(run: Run, name: string, trans: TranslationBundle): void {
-  switch (run.state) {
-    case 'succeeded':
-      Notification.success(trans.__('%1 has run.', name), { autoClose: 5_000 });
-      break;
-    case 'stopped':
-      Notification.warning(trans.__('%1 was stopped. %2', name, run.reason), {
-        autoClose: false
-      });
-      break;
-    case 'lost':
-      Notification.error(trans.__('%1 was lost. %2', name, run.reason), { autoClose: false });
-      break;
-    default:
-      Notification.error(trans.__('%1 failed. %2', name, run.reason), { autoClose: false });
-  }
-}
-
-function sentence(reason: unknown): string {
-  return reason instanceof Error ? reason.message : String(reason);
 }

@@ -9,6 +9,7 @@ import type { CommandRegistry } from '@lumino/commands';
 import type { INotebookTracker } from '@jupyterlab/notebook';
 
 import type { IElementClient } from '../tokens';
+import type { WatchedRuns } from './watched';
 
 /** The commands of jobs and runs; all that a button does is one of these. */
 export namespace CommandIDs {
@@ -32,4 +33,6 @@ export interface IServices {
   /** For the few personal things that are remembered, such as the values used last. */
   state: IStateDB | null;
   trans: TranslationBundle;
+  /** The runs whose end the person is told of. */
+  watched: WatchedRuns;
 }

@@ -1,0 +1,116 @@
+/**
+ * Tells a person how the runs ended that were waited for.
+ */
+import { Notification } from '@jupyterlab/apputils';
+import type { IDisposable } from '@lumino/disposable';
+import { Poll } from '@lumino/polling';
+
+import { ElementProblem } from '../api/client';
+import type { Run } from '../api/types';
+import { isEnded, reasonOf } from './list/words';
+import type { IServices } from './services';
+import { CommandIDs } from './services';
+import type { IWatchedRun } from './watched';
+
+/** Of which ends to tell. */
+export type NotifyOnFinish = 'all' | 'failures' | 'none';
+
+/** How often to look, in milliseconds: often at first, seldom at what takes long. */
+const SOONEST = 2_000;
+const LATEST = 15_000;
+const MAX = 60_000;
+
+/** Look at the runs until none is waited for; tell of each that has ended. */
+export class Endings implements IDisposable {
+  /**
+   * @param wanted - asks the settings of which ends to tell
+   */
+  constructor(
+    private readonly _services: IServices,
+    private readonly _wanted: () => Promise<NotifyOnFinish>
+  ) {
+    this._poll = new Poll({
+      name: '@element/labextension:endings',
+      auto: false,
+      frequency: { interval: SOONEST, max: MAX, backoff: true },
+      standby: 'when-hidden',
+      linger: 0,
+      factory: () => this._look()
+    });
+  }
+
+  get isDisposed(): boolean {
+    return this._poll.isDisposed;
+  }
+
+  dispose(): void {
+    this._poll.dispose();
+  }
+
+  /** Begin to look, if that is not so already. */
+  watch(): void {
+    this._poll.frequency = { interval: SOONEST, max: MAX, backoff: true };
+    void this._poll.refresh();
+  }
+
+  private async _look(): Promise<void> {
+    const all = this._services.watched.all;
+    if (all.length === 0) {
+      void this._poll.stop();
+      return;
+    }
+    const youngest = Math.max(...all.map(({ since }) => since));
+    const interval = Math.max(SOONEST, Math.min(LATEST, (Date.now() - youngest) / 20));
+    this._poll.frequency = { interval, max: MAX, backoff: true };
+    await Promise.all(all.map(run => this._lookAt(run)));
+  }
+
+  private async _lookAt({ runId, name }: IWatchedRun): Promise<void> {
+    const { client, watched } = this._services;
+    let run: Run;
+    try {
+      run = await client.call('get', '/runs/{run_id}', { path: { run_id: runId } });
+    } catch (reason) {
+      if (reason instanceof ElementProblem && reason.status === 404) {
+        watched.take(runId); // another platform's, or nobody's any more
+        return;
+      }
+      throw reason; // the poll backs off
+    }
+    if (isEnded(run.state) && watched.take(runId)) {
+      await this._tell(run, name);
+    }
+  }
+
+  private async _tell(run: Run, name: string): Promise<void> {
+    const wanted = await this._wanted();
+    if (wanted === 'none' || (wanted === 'failures' && run.state === 'succeeded')) {
+      return;
+    }
+    const { commands, trans } = this._services;
+    const options = {
+      autoClose: false as const,
+      actions: [
+        {
+          label: trans.__('See run'),
+          callback: () => void commands.execute(CommandIDs.openRun, { run_id: run.run_id })
+        }
+      ]
+    };
+    switch (run.state) {
+      case 'succeeded':
+        Notification.success(trans.__('%1 has run.', name), { ...options, autoClose: 5_000 });
+        break;
+      case 'stopped':
+        Notification.warning(trans.__('%1 was stopped. %2', name, reasonOf(run)), options);
+        break;
+      case 'lost':
+        Notification.error(trans.__('%1 was lost. %2', name, reasonOf(run)), options);
+        break;
+      default:
+        Notification.error(trans.__('%1 failed. %2', name, reasonOf(run)), options);
+    }
+  }
+
+  private readonly _poll: Poll;
+}

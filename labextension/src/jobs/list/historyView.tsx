@@ -1,0 +1,255 @@
+/**
+ * What a job was, and what became of its fires.
+ */
+import type { TranslationBundle } from '@jupyterlab/translation';
+import * as React from 'react';
+
+import { problemOf } from '../../api/client';
+import type { components } from '../../api/schema';
+import type { Problem } from '../../api/types';
+import { Ago, Trouble, Waiting } from '../../environments/parts';
+import type { IElementClient } from '../../tokens';
+import type { IFileChange } from './changes';
+import { changesBetween, filesBetween } from './changes';
+import type { StoredJob } from './words';
+import { moment } from './words';
+
+type FireRecord = components['schemas']['FireRecord'];
+
+interface IProps {
+  stored: StoredJob;
+  client: IElementClient;
+  trans: TranslationBundle;
+}
+
+interface IHistory {
+  versions: StoredJob[];
+  /** Whether there are older ones. */
+  more: boolean;
+  fires: FireRecord[];
+}
+
+/** What a question to the server has come to. */
+type Asked<Answer> =
+  { kind: 'loading' } | { kind: 'failed'; problem: Problem } | { kind: 'ready'; answer: Answer };
+
+const VERSIONS = 20;
+const FIRES = 5;
+
+export function HistoryView({ stored, client, trans }: IProps): React.ReactElement {
+  const { team, name } = stored.job;
+  const [asked, again] = useAnswer<IHistory>(async () => {
+    const path = { team, name };
+    const [versions, fires] = await Promise.all([
+      client.call('get', '/jobs/{team}/{name}/versions', { path, query: { limit: VERSIONS } }),
+      client.call('get', '/jobs/{team}/{name}/fires', { path, query: { limit: FIRES } })
+    ]);
+    return { versions: versions.items, more: versions.next_cursor !== null, fires: fires.items };
+  });
+  switch (asked.kind) {
+    case 'loading':
+      return <Waiting text={trans.__('Looking at the history…')} />;
+    case 'failed':
+      return (
+        <Trouble
+          title={trans.__('The history could not be read.')}
+          problem={asked.problem}
+          again={again}
+          trans={trans}
+        />
+      );
+    case 'ready': {
+      const { versions, more, fires } = asked.answer;
+      return (
+        <div className="jp-ElementHistory">
+          <h3>{trans.__('Versions')}</h3>
+          <ol reversed start={versions[0]?.version}>
+            {versions.map((version, place) => (
+              <Version
+                key={version.version}
+                version={version}
+                before={versions[place + 1] ?? null}
+                first={!more && place === versions.length - 1}
+                client={client}
+                trans={trans}
+              />
+            ))}
+          </ol>
+          {fires.length > 0 ? (
+            <>
+              <h3>{trans.__('Times that have come due')}</h3>
+              <ul>
+                {fires.map(fire => (
+                  <li key={fire.at}>
+                    {trans.__('%1: %2', moment(fire.at), becameOf(fire.state, trans))} {fire.reason}
+                  </li>
+                ))}
+              </ul>
+            </>
+          ) : null}
+        </div>
+      );
+    }
+  }
+}
+
+function Version({
+  version,
+  before,
+  first,
+  client,
+  trans
+}: {
+  version: StoredJob;
+  before: StoredJob | null;
+  first: boolean;
+  client: IElementClient;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const [opened, open] = React.useState(false);
+  const summary = (
+    <>
+      {trans.__('Version %1, saved by %2', version.version, version.saved_by)}{' '}
+      <Ago at={version.saved_at} trans={trans} />
+    </>
+  );
+  if (before === null) {
+    return (
+      <li>
+        {summary} {first ? <em>{trans.__('the first')}</em> : null}
+      </li>
+    );
+  }
+  const changes = changesBetween(before, version);
+  const files = before.job.snapshot_id !== version.job.snapshot_id;
+  const places = changes.map(({ place }) => place);
+  const what = [...places, ...(files ? [trans.__('files')] : [])].join(', ');
+  return (
+    <li>
+      <details open={opened} onToggle={event => open(event.currentTarget.open)}>
+        <summary>
+          {summary}
+          <div className="jp-ElementAside">
+            {what ? trans.__('Changed: %1', what) : trans.__('Saved again as it was.')}
+          </div>
+        </summary>
+        {opened ? (
+          <>
+            {changes.length > 0 ? (
+              <dl className="jp-ElementChanges">
+                {changes.map(({ place, before, after }) => (
+                  <React.Fragment key={place}>
+                    <dt>{place}</dt>
+                    {before !== null ? (
+                      <dd>
+                        <span className="jp-ElementUnseen">{trans.__('Before:')}</span>
+                        <del>{before}</del>
+                      </dd>
+                    ) : null}
+                    {after !== null ? (
+                      <dd>
+                        <span className="jp-ElementUnseen">{trans.__('After:')}</span>
+                        <ins>{after}</ins>
+                      </dd>
+                    ) : null}
+                  </React.Fragment>
+                ))}
+              </dl>
+            ) : null}
+            {files ? (
+              <Files
+                before={before.job.snapshot_id}
+                after={version.job.snapshot_id}
+                client={client}
+                trans={trans}
+              />
+            ) : null}
+          </>
+        ) : null}
+      </details>
+    </li>
+  );
+}
+
+/** The files that two snapshots do not share. */
+function Files({
+  before,
+  after,
+  client,
+  trans
+}: {
+  before: string;
+  after: string;
+  client: IElementClient;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const [asked, again] = useAnswer(async () => {
+    const manifest = (snapshot_id: string) =>
+      client.call('get', '/snapshots/{snapshot_id}', { path: { snapshot_id } });
+    const [old, young] = await Promise.all([manifest(before), manifest(after)]);
+    return filesBetween(old, young);
+  });
+  switch (asked.kind) {
+    case 'loading':
+      return <Waiting text={trans.__('Comparing the files…')} />;
+    case 'failed':
+      return (
+        <Trouble
+          title={trans.__('The files could not be compared.')}
+          problem={asked.problem}
+          again={again}
+          trans={trans}
+        />
+      );
+    case 'ready':
+      return (
+        <ul className="jp-ElementFiles" aria-label={trans.__('Files')}>
+          {asked.answer.map(file => (
+            <li key={file.path}>{fileWord(file, trans)}</li>
+          ))}
+        </ul>
+      );
+  }
+}
+
+function fileWord({ path, what }: IFileChange, trans: TranslationBundle): string {
+  switch (what) {
+    case 'added':
+      return trans.__('%1 was added', path);
+    case 'removed':
+      return trans.__('%1 was removed', path);
+    case 'changed':
+      return trans.__('%1 was changed', path);
+  }
+}
+
+function becameOf(state: FireRecord['state'], trans: TranslationBundle): string {
+  switch (state) {
+    case 'due':
+      return trans.__('due.');
+    case 'ran':
+      return trans.__('ran.');
+    case 'skipped':
+      return trans.__('skipped.');
+    case 'missed':
+      return trans.__('missed.');
+  }
+}
+
+/** Ask once, and again when that is wanted; what comes after the view is gone is dropped. */
+function useAnswer<Answer>(ask: () => Promise<Answer>): [Asked<Answer>, () => void] {
+  const [asked, set] = React.useState<Asked<Answer>>({ kind: 'loading' });
+  const [times, setTimes] = React.useState(0);
+  React.useEffect(() => {
+    let gone = false;
+    set({ kind: 'loading' });
+    ask().then(
+      answer => gone || set({ kind: 'ready', answer }),
+      (reason: unknown) => gone || set({ kind: 'failed', problem: problemOf(reason) })
+    );
+    return () => {
+      gone = true;
+    };
+  }, [times]);
+  return [asked, () => setTimes(times + 1)];
+}

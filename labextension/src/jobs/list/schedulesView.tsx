@@ -1,0 +1,363 @@
+/**
+ * The jobs as a person sees them.
+ */
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import * as React from 'react';
+
+import { Button } from '../../environments/parts';
+import type { IServices } from '../services';
+import { CommandIDs } from '../services';
+import { HistoryView } from './historyView';
+import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
+import type { JobEntry, JobPage, SchedulesModel } from './schedules';
+import type { Schedule, StoredJob } from './words';
+import { ahead, idOf, moment, stateWord, titleOf } from './words';
+
+interface IProps {
+  model: SchedulesModel;
+  services: IServices;
+  /** Show the runs of a job. */
+  onRuns: (job: string) => void;
+}
+
+export function SchedulesView(props: IProps): React.ReactElement {
+  const { model, services } = props;
+  const { trans } = services;
+  return (
+    <>
+      <div className="jp-ElementJobs-wanted">
+        <Filter
+          label={trans.__('Filter schedules')}
+          value={model.text}
+          onChange={text => (model.text = text)}
+        />
+      </div>
+      <Listed
+        model={model}
+        waiting={trans.__('Looking at the schedules…')}
+        failing={trans.__('The schedules could not be listed.')}
+        pages={[trans.__('Previous schedules'), trans.__('Further schedules')]}
+        trans={trans}
+      >
+        {page => (
+          <>
+            <Broken errors={page.errors} trans={trans} />
+            {page.items.length > 0 ? (
+              <Rows entries={page.items} {...props} />
+            ) : (
+              <Nothing model={model} services={services} />
+            )}
+          </>
+        )}
+      </Listed>
+    </>
+  );
+}
+
+/** The job files that cannot be read. */
+function Broken({
+  errors,
+  trans
+}: {
+  errors: JobPage['errors'];
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  return errors.length === 0 ? null : (
+    <div role="alert" className="jp-ElementTrouble">
+      <strong>
+        {trans._n(
+          'The file of %1 job cannot be read.',
+          'The files of %1 jobs cannot be read.',
+          errors.length
+        )}
+      </strong>
+      <ul>
+        {errors.map(({ path, line, message, hint }) => (
+          <li key={path}>
+            <code>{line === null ? path : `${path}:${line}`}</code>: {message} {hint}
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}
+
+function Nothing({
+  model,
+  services
+}: {
+  model: SchedulesModel;
+  services: IServices;
+}): React.ReactElement {
+  const { commands, trans } = services;
+  if (model.text.trim()) {
+    return (
+      <div className="jp-ElementNothing">
+        <p>{trans.__('No schedule holds these words.')}</p>
+        <Button label={trans.__('Show all schedules')} onClick={() => (model.text = '')} />
+      </div>
+    );
+  }
+  return (
+    <div className="jp-ElementNothing">
+      <p>{trans.__('Nothing is scheduled yet. A schedule runs a notebook at set times.')}</p>
+      {commands.isEnabled(CommandIDs.schedule) ? (
+        <Button
+          main
+          label={trans.__('Schedule the open notebook')}
+          onClick={() => void commands.execute(CommandIDs.schedule)}
+        />
+      ) : (
+        <p>{trans.__('Open a notebook to schedule it.')}</p>
+      )}
+    </div>
+  );
+}
+
+function Rows({ entries, ...props }: IProps & { entries: JobEntry[] }): React.ReactElement {
+  const { trans } = props.services;
+  const [opened, open] = React.useState<string | null>(null);
+  const columns = [
+    trans.__('Name'),
+    trans.__('Notebook'),
+    trans.__('Schedule'),
+    trans.__('Next'),
+    trans.__('Last runs'),
+    trans.__('On'),
+    trans.__('Actions')
+  ];
+  return (
+    <Table caption={trans.__('Schedules')} columns={columns}>
+      {entries.map(entry => {
+        const id = idOf(entry.stored);
+        return (
+          <React.Fragment key={id}>
+            <Row
+              entry={entry}
+              opened={opened === id}
+              onHistory={() => open(opened === id ? null : id)}
+              {...props}
+            />
+            {opened === id ? (
+              <tr role="row" className="jp-ElementTable-more">
+                <td role="cell" colSpan={columns.length}>
+                  <HistoryView
+                    key={entry.stored.version}
+                    stored={entry.stored}
+                    client={props.services.client}
+                    trans={trans}
+                  />
+                </td>
+              </tr>
+            ) : null}
+          </React.Fragment>
+        );
+      })}
+    </Table>
+  );
+}
+
+function Row({
+  entry,
+  model,
+  services,
+  onRuns,
+  opened,
+  onHistory
+}: IProps & { entry: JobEntry; opened: boolean; onHistory: () => void }): React.ReactElement {
+  const { commands, trans } = services;
+  const { stored, next_fire, last_runs } = entry;
+  const { job } = stored;
+  const id = idOf(stored);
+  const title = titleOf(stored);
+  const busy = model.isBusy(id);
+  return (
+    <tr role="row" data-job={id}>
+      <Cell column={trans.__('Name')} className="jp-ElementTable-name">
+        <button
+          type="button"
+          className="jp-ElementLink"
+          title={trans.__('Show the runs of %1', id)}
+          onClick={() => onRuns(id)}
+        >
+          {title}
+        </button>
+        {job.description ? <div className="jp-ElementReason">{job.description}</div> : null}
+      </Cell>
+      <Cell column={trans.__('Notebook')} className="jp-ElementTable-place">
+        {job.tasks.map(({ name, notebook }) => (
+          <div key={name}>{notebook}</div>
+        ))}
+      </Cell>
+      <Cell column={trans.__('Schedule')}>{scheduleOf(job.schedule, model, trans)}</Cell>
+      <Cell column={trans.__('Next')}>
+        <Next stored={stored} fire={next_fire} trans={trans} />
+      </Cell>
+      <Cell column={trans.__('Last runs')}>
+        <LastRuns states={last_runs} trans={trans} />
+      </Cell>
+      <Cell column={trans.__('On')}>
+        {job.schedule === null ? (
+          '–'
+        ) : (
+          <button
+            type="button"
+            role="switch"
+            className="jp-ElementSwitch"
+            aria-checked={!job.paused}
+            aria-label={trans.__('%1 fires by its schedule', title)}
+            aria-busy={busy}
+            onClick={() => {
+              if (!busy) {
+                void model.setPaused(stored, !job.paused);
+              }
+            }}
+          >
+            {job.paused ? trans.__('Off') : trans.__('On')}
+          </button>
+        )}
+      </Cell>
+      <Cell column={trans.__('Actions')} className="jp-ElementTable-actions">
+        <Act
+          label={trans.__('Run now')}
+          about={title}
+          busy={busy}
+          onClick={() => void runNow(stored, model, services)}
+        />
+        <Act
+          label={trans.__('Edit')}
+          about={title}
+          onClick={() => void commands.execute(CommandIDs.schedule, { job: id })}
+        />
+        <Act label={trans.__('History')} about={title} aria-expanded={opened} onClick={onHistory} />
+        <Act
+          label={trans.__('Delete')}
+          about={title}
+          busy={busy}
+          onClick={() => void remove(stored, model, trans)}
+        />
+      </Cell>
+    </tr>
+  );
+}
+
+function Next({
+  stored: { job },
+  fire,
+  trans
+}: {
+  stored: StoredJob;
+  fire: JobEntry['next_fire'];
+  trans: TranslationBundle;
+}): React.ReactElement {
+  if (job.paused) {
+    return <>{trans.__('Paused')}</>;
+  }
+  if (fire === null) {
+    const byTime = job.schedule !== null && job.schedule.kind !== 'asset';
+    return <>{byTime ? trans.__('Never again') : '–'}</>;
+  }
+  const { at, dst } = fire;
+  return (
+    <>
+      <time dateTime={at} title={moment(at)}>
+        {ahead(at, Date.now())}
+      </time>
+      {dst === 'shifted' ? (
+        <div className="jp-ElementAside">{trans.__('later, since the clock is put forward')}</div>
+      ) : null}
+      {dst === 'repeated' ? (
+        <div className="jp-ElementAside">{trans.__('the clock is put back then')}</div>
+      ) : null}
+    </>
+  );
+}
+
+function LastRuns({
+  states,
+  trans
+}: {
+  states: JobEntry['last_runs'];
+  trans: TranslationBundle;
+}): React.ReactElement {
+  return states.length === 0 ? (
+    <>{trans.__('None yet')}</>
+  ) : (
+    <ul className="jp-ElementMarks" aria-label={trans.__('Last runs, the newest first')}>
+      {states.map((state, place) => (
+        <li key={place} title={stateWord(state, trans)}>
+          <StateIcon state={state} />
+          <span className="jp-ElementUnseen">{stateWord(state, trans)}</span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** When a job fires, in words. */
+function scheduleOf(
+  schedule: Schedule | null,
+  model: SchedulesModel,
+  trans: TranslationBundle
+): string {
+  if (schedule === null) {
+    return trans.__('When it is run by hand');
+  }
+  if (schedule.kind === 'once') {
+    return trans.__('Once, %1', moment(schedule.at));
+  }
+  const words = model.wordsFor(schedule);
+  if (schedule.kind === 'asset') {
+    return words ?? trans.__('After %1', schedule.jobs.join(', '));
+  }
+  return words ?? `${schedule.expression} ${schedule.timezone}`;
+}
+
+async function runNow(
+  stored: StoredJob,
+  model: SchedulesModel,
+  { commands, trans }: IServices
+): Promise<void> {
+  const started = await model.trigger(stored);
+  if (started === null) {
+    return; // the list says why
+  }
+  const runId = started.run_id;
+  Notification.success(
+    runId === null
+      ? trans.__('Airflow starts %1 now.', titleOf(stored))
+      : trans.__('Running %1 in the background.', titleOf(stored)),
+    {
+      autoClose: 5_000,
+      actions: [
+        {
+          label: trans.__('See run'),
+          callback: () =>
+            void (runId === null
+              ? commands.execute(CommandIDs.openJobs, { tab: 'runs' })
+              : commands.execute(CommandIDs.openRun, { run_id: runId }))
+        }
+      ]
+    }
+  );
+}
+
+async function remove(
+  stored: StoredJob,
+  model: SchedulesModel,
+  trans: TranslationBundle
+): Promise<void> {
+  const { button } = await showDialog({
+    title: trans.__('Delete %1?', titleOf(stored)),
+    body: trans.__('It will not run again. Past runs are kept.'),
+    buttons: [
+      Dialog.cancelButton({ label: trans.__('Cancel') }),
+      Dialog.warnButton({ label: trans.__('Delete job') })
+    ],
+    defaultButton: 0
+  });
+  if (button.accept) {
+    await model.remove(stored);
+  }
+}

@@ -1,0 +1,475 @@
+/** @jest-environment jsdom */
+import { nullTranslator } from '@jupyterlab/translation';
+
+import { ElementProblem } from '../src/api/client';
+import type { Run } from '../src/api/types';
+import { changesBetween, filesBetween } from '../src/jobs/list/changes';
+import type { RunPage } from '../src/jobs/list/runs';
+import { RunsModel, requestOf } from '../src/jobs/list/runs';
+import type { JobPage } from '../src/jobs/list/schedules';
+import { SchedulesModel } from '../src/jobs/list/schedules';
+import type { StoredJob } from '../src/jobs/list/words';
+import { ahead, durationOf, nameOf, reasonOf, standingOf } from '../src/jobs/list/words';
+import type { IServices } from '../src/jobs/services';
+import { WatchedRuns } from '../src/jobs/watched';
+import type { IElementClient } from '../src/tokens';
+
+const trans = nullTranslator.load('element');
+
+const DOWN = new ElementProblem(503, {
+  code: 'unavailable',
+  message: 'The Element platform is not running.',
+  hint: 'Start it with `element up`.',
+  field: null,
+  details: ''
+});
+
+function aRun(changes: Partial<Run> = {}): Run {
+  return {
+    run_id: 'r-1',
+    state: 'succeeded',
+    reason: '',
+    job: null,
+    job_version: null,
+    task: 'main',
+    team: 'ada',
+    owner: 'ada',
+    notebook: 'reports/daily.ipynb',
+    snapshot_id: 'f'.repeat(64),
+    parameters: {},
+    allow_extra_parameters: false,
+    kernel: null,
+    environment: null,
+    environment_id: null,
+    lock_id: null,
+    definition: null,
+    python: null,
+    size: null,
+    time_limit_seconds: 7200,
+    cell_time_limit_seconds: null,
+    trigger: 'manual',
+    logical_date: null,
+    dag_run_id: null,
+    attempt: 1,
+    created_at: '2026-11-20T12:00:00Z',
+    started_at: '2026-11-20T12:00:01Z',
+    finished_at: '2026-11-20T12:01:03Z',
+    stop_requested_at: null,
+    queue_position: null,
+    cells_done: 3,
+    cells_total: 3,
+    failing_cell: null,
+    recorded: {},
+    artifacts: [],
+    output_path: null,
+    cpu_seconds: null,
+    peak_memory_bytes: null,
+    ...changes
+  };
+}
+
+function aJob(job: Partial<StoredJob['job']> = {}, stored: Partial<StoredJob> = {}): StoredJob {
+  return {
+    job: {
+      apiVersion: 'element/v1',
+      kind: 'Job',
+      team: 'ada',
+      name: 'nightly',
+      title: '',
+      description: '',
+      owner: 'ada',
+      snapshot_id: 'f'.repeat(64),
+      environment: null,
+      size: null,
+      schedule: {
+        kind: 'cron',
+        expression: '0 6 * * *',
+        timezone: 'UTC',
+        start: null,
+        end: null
+      },
+      catch_up: 'latest',
+      max_active: 1,
+      paused: false,
+      tasks: [
+        {
+          name: 'main',
+          notebook: 'daily.ipynb',
+          parameters: { limit: 10 },
+          inputs: {},
+          needs: [],
+          kernel: null,
+          allow_extra_parameters: false,
+          retries: 0,
+          retry_delay_seconds: 60,
+          time_limit_seconds: null,
+          cell_time_limit_seconds: null,
+          pool: null
+        }
+      ],
+      ...job
+    },
+    version: 1,
+    saved_at: '2026-11-20T12:00:00Z',
+    saved_by: 'ada',
+    scheduled_since: '2026-11-20T12:00:00Z',
+    pins: {},
+    ...stored
+  };
+}
+
+const page = (...items: Run[]): RunPage => ({ items, next_cursor: null });
+
+/** A platform: it says what it is set to, and remembers what it was asked. */
+class Platform implements IElementClient {
+  says: Record<string, unknown> = {};
+  asked: { call: string; path?: unknown; query?: unknown; body?: unknown }[] = [];
+
+  call = async (verb: string, path: string, options = {}): Promise<never> => {
+    const call = `${verb} ${path}`;
+    this.asked.push({ call, ...options });
+    const answer = this.says[call];
+    if (answer instanceof Error) {
+      throw answer;
+    }
+    return answer as never;
+  };
+
+  follow = (): AsyncGenerator<never, void> => {
+    throw new Error('Nothing is followed.');
+  };
+}
+
+function servicesOf(client: IElementClient): IServices {
+  return { client, trans, watched: new WatchedRuns('test') } as unknown as IServices;
+}
+
+/** Wait until something is so. */
+async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) {
+    await new Promise(resolve => setTimeout(resolve, 1));
+  }
+}
+
+beforeEach(() => window.localStorage.clear());
+
+describe('RunsModel', () => {
+  let platform: Platform;
+  let model: RunsModel;
+
+  beforeEach(() => {
+    platform = new Platform();
+    platform.says['get /runs'] = page(aRun());
+    model = new RunsModel(servicesOf(platform));
+  });
+
+  afterEach(() => model.dispose());
+
+  const queries = () => platform.asked.map(({ query }) => query);
+
+  it('asks for nothing before somebody looks', async () => {
+    model.refresh();
+    await new Promise(resolve => setTimeout(resolve, 20));
+
+    expect(platform.asked).toEqual([]);
+    expect(model.state.kind).toBe('loading');
+  });
+
+  it('shows the newest page of 50', async () => {
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    expect(platform.asked[0].query).toMatchObject({ limit: 50, cursor: undefined });
+    expect(model.rows.map(nameOf)).toEqual(['daily']);
+  });
+
+  it('says why nothing can be shown, and shows it once the platform is there', async () => {
+    platform.says['get /runs'] = DOWN;
+    model.look();
+    await until(() => model.state.kind === 'failed');
+    expect(model.state).toMatchObject({ problem: { hint: 'Start it with `element up`.' } });
+
+    platform.says['get /runs'] = page(aRun());
+    model.refresh();
+    await until(() => model.state.kind === 'ready');
+  });
+
+  it('keeps what it knew when the platform goes away', async () => {
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    platform.says['get /runs'] = DOWN;
+    model.refresh();
+    await until(() => model.state.kind === 'ready' && model.state.stale !== null);
+
+    expect(model.rows).toHaveLength(1);
+  });
+
+  it('lets the server sort by state, and looks at larger pages for words', async () => {
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    model.want({ state: 'failed' });
+    expect(model.state.kind).toBe('loading');
+    await until(() => model.state.kind === 'ready');
+    expect(queries()).toContainEqual(expect.objectContaining({ state: 'failed', limit: 50 }));
+
+    const wide = expect.objectContaining({ state: 'failed', limit: 200 });
+    expect(queries()).not.toContainEqual(wide);
+    model.want({ text: 'weekly' });
+    expect(model.rows).toEqual([]);
+    await until(() => model.state.kind === 'ready' && queries().length > 5);
+    expect(queries()).toContainEqual(wide);
+  });
+
+  it('keeps asking often for what has failed while something runs', async () => {
+    platform.says['get /runs'] = page(aRun({ state: 'running', finished_at: null }));
+    model.look();
+    model.want({ state: 'failed' });
+    await until(() => model.state.kind === 'ready');
+
+    expect(queries()).toContainEqual(expect.objectContaining({ state: 'running', limit: 1 }));
+  });
+
+  it('turns pages by the cursor that the server gave, and back', async () => {
+    platform.says['get /runs'] = { items: [aRun()], next_cursor: 'c-1' };
+    model.look();
+    await until(() => model.hasFollowing);
+
+    platform.says['get /runs'] = page(aRun({ run_id: 'r-0' }));
+    model.following();
+    await until(() => model.state.kind === 'ready');
+    expect(platform.asked[platform.asked.length - 1].query).toMatchObject({ cursor: 'c-1' });
+    expect([model.number, model.hasFollowing]).toEqual([1, false]);
+
+    model.preceding();
+    await until(() => model.state.kind === 'ready');
+    expect(platform.asked[platform.asked.length - 1].query).toMatchObject({ cursor: undefined });
+  });
+
+  it('offers those whose runs it has seen', async () => {
+    platform.says['get /runs'] = page(aRun({ owner: 'bob' }), aRun({ run_id: 'r-2' }));
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    model.want({ owner: 'bob' });
+
+    expect(model.owners).toEqual(['ada', 'bob']);
+    expect(model.rows.map(run => run.owner)).toEqual(['bob']);
+  });
+
+  it('stops a run once, however often that is asked', async () => {
+    const running = aRun({ state: 'running', finished_at: null });
+    platform.says['get /runs'] = page(running);
+    platform.says['post /runs/{run_id}/stop'] = {
+      ...running,
+      stop_requested_at: '2026-11-20T12:00:30Z'
+    };
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    await Promise.all([model.stop(running), model.stop(running)]);
+
+    expect(platform.asked.filter(({ call }) => call.includes('stop'))).toHaveLength(1);
+    expect(standingOf(model.rows[0], trans)).toBe('Stopping');
+  });
+
+  it('says why an action did not succeed, and keeps the list', async () => {
+    platform.says['post /runs'] = DOWN;
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    await model.again(aRun());
+
+    expect(model.refusal).toMatchObject({ title: 'daily could not be run again.' });
+    expect(model.rows).toHaveLength(1);
+  });
+
+  it('runs the same again, waits for its end, and shows it first', async () => {
+    platform.says['post /runs'] = aRun({ run_id: 'r-2', state: 'queued' });
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    await model.again(aRun());
+
+    expect(model.rows.map(run => run.run_id)).toEqual(['r-2', 'r-1']);
+    expect(new WatchedRuns('test').all).toMatchObject([{ runId: 'r-2', name: 'daily' }]);
+  });
+});
+
+describe('requestOf', () => {
+  it('asks for the same notebook of the same snapshot with the same values', () => {
+    const run = aRun({ parameters: { limit: 3 }, environment: 'shared' });
+
+    expect(requestOf(run)).toMatchObject({
+      notebook: 'reports/daily.ipynb',
+      snapshot_id: run.snapshot_id,
+      team: 'ada',
+      environment: 'shared',
+      parameters: { limit: 3 },
+      trigger: 'manual'
+    });
+  });
+
+  it('asks a job for the version that ran, and says nothing that the job says', () => {
+    const request = requestOf(aRun({ job: 'ada/nightly', job_version: 2, task: 'report' }));
+
+    expect(request).toMatchObject({ job: 'ada/nightly', version: 2, task: 'report' });
+    expect(Object.keys(request)).not.toEqual(
+      expect.arrayContaining(['notebook', 'snapshot_id', 'team', 'environment'])
+    );
+  });
+});
+
+describe('SchedulesModel', () => {
+  let platform: Platform;
+  let model: SchedulesModel;
+  const listing = (stored: StoredJob): JobPage => ({
+    items: [{ stored, next_fire: null, last_runs: [] }],
+    next_cursor: null,
+    errors: []
+  });
+
+  beforeEach(async () => {
+    platform = new Platform();
+    platform.says['get /jobs'] = listing(aJob());
+    platform.says['post /schedules/preview'] = { sentence: 'Daily at 06:00 UTC', fires: [] };
+    model = new SchedulesModel(servicesOf(platform));
+    model.look();
+    await until(() => model.state.kind === 'ready');
+  });
+
+  afterEach(() => model.dispose());
+
+  it('asks for the words of a schedule once', async () => {
+    const { schedule } = aJob().job;
+    await until(() => model.wordsFor(schedule!) !== null);
+    model.refresh();
+    await until(() => platform.asked.filter(({ call }) => call === 'get /jobs').length === 2);
+
+    expect(model.wordsFor(schedule!)).toBe('Daily at 06:00 UTC');
+    expect(platform.asked.filter(({ call }) => call.includes('preview'))).toHaveLength(1);
+  });
+
+  it('shows a paused job as the platform saved it', async () => {
+    platform.says['post /jobs/{team}/{name}/pause'] = aJob({ paused: true }, { version: 2 });
+
+    await model.setPaused(aJob(), true);
+
+    expect(model.state).toMatchObject({
+      page: { items: [{ stored: { version: 2, job: { paused: true } }, next_fire: null }] }
+    });
+  });
+
+  it('waits for the end of what it started', async () => {
+    platform.says['post /jobs/{team}/{name}/trigger'] = {
+      via: 'element',
+      dag_run_id: null,
+      run_id: 'r-7'
+    };
+
+    await model.trigger(aJob());
+
+    expect(new WatchedRuns('test').all).toMatchObject([{ runId: 'r-7', name: 'nightly' }]);
+  });
+
+  it('no longer shows a job that was deleted', async () => {
+    await model.remove(aJob());
+
+    expect(model.state).toMatchObject({ page: { items: [] } });
+  });
+
+  it('keeps a job that could not be deleted, and says why', async () => {
+    platform.says['delete /jobs/{team}/{name}'] = DOWN;
+
+    await model.remove(aJob());
+
+    expect(model.state).toMatchObject({ page: { items: [{ next_fire: null }] } });
+    expect(model.refusal?.title).toBe('nightly could not be deleted.');
+  });
+});
+
+describe('the words of a run', () => {
+  it('names a run by its job and task, or by its notebook', () => {
+    expect(nameOf(aRun())).toBe('daily');
+    expect(nameOf(aRun({ job: 'ada/nightly' }))).toBe('nightly');
+    expect(nameOf(aRun({ job: 'ada/nightly', task: 'report' }))).toBe('nightly · report');
+  });
+
+  it('says where it is', () => {
+    expect(standingOf(aRun({ state: 'queued' }), trans)).toBe('Queued');
+    expect(standingOf(aRun({ state: 'running', cells_done: 1 }), trans)).toBe('Running 1/3');
+    expect(standingOf(aRun({ state: 'lost' }), trans)).toBe('Lost');
+  });
+
+  it('says how long it took, or has taken so far', () => {
+    const now = Date.parse('2026-11-20T13:02:06Z');
+    expect(durationOf(aRun(), now)).toBe('1:02');
+    expect(durationOf(aRun({ finished_at: null }), now)).toBe('1:02:05');
+    expect(durationOf(aRun({ started_at: null }), now)).toBeNull();
+  });
+
+  it('gives the reason in one line, and none for what went well', () => {
+    expect(reasonOf(aRun({ state: 'failed', reason: 'Cell 3: no\nmore' }))).toBe('Cell 3: no');
+    expect(reasonOf(aRun({ reason: 'x' }))).toBe('');
+  });
+
+  it('says how far ahead a fire is', () => {
+    const now = Date.parse('2026-11-20T12:00:00Z');
+    expect(ahead('2026-11-20T12:00:10Z', now)).toBe('in 1 minute');
+    expect(ahead('2026-11-20T15:30:00Z', now)).toBe('in 3 hours');
+    expect(ahead('2026-11-22T15:30:00Z', now)).toBe('in 2 days');
+  });
+});
+
+describe('two versions of a job', () => {
+  it('differ where their definitions do', () => {
+    const [task] = aJob().job.tasks;
+    const after = aJob({
+      paused: true,
+      schedule: { kind: 'once', at: '2026-12-01T00:00:00Z' },
+      tasks: [{ ...task, parameters: { limit: 20 } }]
+    });
+
+    expect(changesBetween(aJob(), after)).toEqual([
+      { place: 'parameters.limit', before: '10', after: '20' },
+      { place: 'paused', before: 'false', after: 'true' },
+      { place: 'schedule.at', before: null, after: '2026-12-01T00:00:00Z' },
+      { place: 'schedule.expression', before: '0 6 * * *', after: null },
+      { place: 'schedule.kind', before: 'cron', after: 'once' },
+      { place: 'schedule.timezone', before: 'UTC', after: null }
+    ]);
+  });
+
+  it('differ where they are locked to other packages', () => {
+    const pin = { environment_id: 'py-1', definition: 'requirements.txt', python: '3.11.7' };
+    const before = aJob({}, { pins: { main: { ...pin, lock_id: 'a'.repeat(64) } } });
+    const after = aJob({}, { pins: { main: { ...pin, lock_id: 'b'.repeat(64) } } });
+
+    expect(changesBetween(before, after)).toEqual([
+      {
+        place: 'locked',
+        before: 'requirements.txt, Python 3.11.7, lock aaaaaaaaaaaa',
+        after: 'requirements.txt, Python 3.11.7, lock bbbbbbbbbbbb'
+      }
+    ]);
+  });
+
+  it('differ in the files of their snapshots', () => {
+    const file = (path: string, digest: string) => ({
+      path,
+      digest,
+      size_bytes: 1,
+      executable: false,
+      link: null
+    });
+    const before = { entries: [file('a.ipynb', '1'), file('gone.csv', '2'), file('same', '3')] };
+    const after = { entries: [file('a.ipynb', '9'), file('new.csv', '2'), file('same', '3')] };
+
+    expect(filesBetween(before, after)).toEqual([
+      { path: 'a.ipynb', what: 'changed' },
+      { path: 'gone.csv', what: 'removed' },
+      { path: 'new.csv', what: 'added' }
+    ]);
+  });
+});
