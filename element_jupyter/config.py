@@ -116,6 +116,17 @@ class Element(Configurable):
         config=True,
         help="Whether `element up` runs Airflow; nothing fires without it.",
     )
+    on_demand_seconds = Float(
+        900.0,
+        min=0.0,
+        config=True,
+        help="""
+        How long the part that runs notebooks stays when JupyterLab has started it and none runs.
+
+        JupyterLab starts it when a notebook is to run in the background and there is no platform.
+        0: it does not, and says that `element up` starts the platform.
+        """,
+    )
 
     environments = Bool(
         True,

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -36,6 +37,14 @@ def up(
             help="When it is stopped, let running notebooks go on for the next `element up`.",
         ),
     ] = False,
+    on_demand: Annotated[
+        bool,
+        typer.Option(
+            "--on-demand",
+            help="Run notebooks, and nothing else, until none has run for a while or another"
+            " `element up` is started: what JupyterLab starts by itself.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start the platform on this machine, in the foreground; Ctrl-C stops all of it.
@@ -46,7 +55,8 @@ def up(
     settings = config.load(data_dir=str(data) if data else None, port=port)
     console = Console(stderr=True, highlight=False)
     tell = functools.partial(print_json, indent=None) if as_json else _nothing
-    asyncio.run(_run(settings, console, tell, leave_runs=leave_runs))
+    how = _How(leave_runs=leave_runs, on_demand=on_demand)
+    asyncio.run(_run(settings, console, tell, how))
 
 
 Tell = Callable[[dict[str, Any]], None]
@@ -55,8 +65,15 @@ Tell = Callable[[dict[str, Any]], None]
 def _nothing(_: dict[str, Any]) -> None: ...
 
 
-async def _run(settings: config.Element, console: Console, tell: Tell, *, leave_runs: bool) -> None:
-    stop = Stop(leave_runs=leave_runs)
+@dataclass(frozen=True)
+class _How:
+    leave_runs: bool
+    on_demand: bool
+
+
+async def _run(settings: config.Element, console: Console, tell: Tell, how: _How) -> None:
+    # who ends one that was started on demand wants the notebooks to go on
+    stop = Stop(leave_runs=how.leave_runs or how.on_demand)
     loop = asyncio.get_running_loop()
     asked_at = 0.0
 
@@ -98,7 +115,8 @@ async def _run(settings: config.Element, console: Console, tell: Tell, *, leave_
             soft_wrap=True,
         )
 
-    left = await Platform(settings, _Progress(console, tell), waiting).run(ready, stop)
+    platform = Platform(settings, _Progress(console, tell), waiting, on_demand=how.on_demand)
+    left = await platform.run(ready, stop)
     tell({"event": "stopped", "runs_left": left})
     console.print("Stopped.")
     if left:

@@ -11,11 +11,13 @@ from element_jupyter.platform import lab_snapshot
 from element_jupyter.platform.environments.composition import environments
 from element_jupyter.platform.lab_environments import NotebookEnvironments
 from element_jupyter.platform.lab_inspection import NotebookInspector
+from element_jupyter.platform.on_demand import OnDemandPlatform
 from element_jupyter.server.control_plane import ControlPlane
 from element_jupyter.server.environments import handlers
 from element_jupyter.server.forward import ForwardHandler
 from element_jupyter.server.http import MOUNT
 from element_jupyter.server.notebooks import InspectHandler
+from element_jupyter.server.platform import PlatformHandler
 from element_jupyter.server.provisioner import be_the_default, kernel_of
 from element_jupyter.server.snapshots import SnapshotHandler
 
@@ -44,6 +46,7 @@ class ElementExtension(ExtensionApp):
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
             (rf"/{MOUNT}/notebooks/inspect", InspectHandler, {"inspect": inspect}),
+            (rf"/{MOUNT}/platform", PlatformHandler, {"start": OnDemandPlatform(element).start}),
             *handlers(NotebookEnvironments(known) if known else None, kernel_of),
             (rf"/{MOUNT}/.*", ForwardHandler, shared),
         ]

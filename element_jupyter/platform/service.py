@@ -88,8 +88,10 @@ class NoAirflow:
 
 
 @asynccontextmanager
-async def serving(settings: config.Element) -> AsyncIterator[str]:
+async def serving(settings: config.Element, *, fires_here: bool = True) -> AsyncIterator[str]:
     """Run the control plane; yields its URL once it answers.
+
+    Unless something `fires_here`, jobs with a schedule are refused.
 
     Raises:
         Unavailable: the database does not answer, or the port is taken.
@@ -115,7 +117,8 @@ async def serving(settings: config.Element) -> AsyncIterator[str]:
             stack.callback(each.close)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{sockets[0].getsockname()[1]}"
-        mounted = await _composed(stack, settings, data, f"{url}/api/v1")
+        api = f"{url}/api/v1"
+        mounted = await _composed(stack, settings, data, api, fires_here=fires_here)
         server = HTTPServer(
             application(mounted), max_body_size=1 << 40, idle_connection_timeout=120
         )
@@ -128,7 +131,7 @@ async def serving(settings: config.Element) -> AsyncIterator[str]:
 
 
 async def _composed(
-    stack: AsyncExitStack, settings: config.Element, data: Data, url: str
+    stack: AsyncExitStack, settings: config.Element, data: Data, url: str, *, fires_here: bool
 ) -> Mounted:
     await asyncio.to_thread(migrate, settings.database_url)
     engine = connect(settings.database_url)
@@ -195,6 +198,7 @@ async def _composed(
         start_run=start_run,
         clock=clock,
         now=_now,
+        fires_here=fires_here,
     )
     for name, work in (
         ("watch job files", files.watch()),
@@ -325,13 +329,13 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _main(settings: config.Element) -> None:
+async def _main(settings: config.Element, *, fires_here: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serving(settings))
+        url = await stack.enter_async_context(serving(settings, fires_here=fires_here))
         log.info("the control plane answers at %s", url)
         await stop.wait()
         log.info("the control plane stops")
@@ -347,6 +351,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="element-service", description="The control plane.")
     parser.add_argument("--data", required=True, help="the data directory")
     parser.add_argument("--port", type=int, help="the port to listen on")
+    parser.add_argument("--on-demand", action="store_true", help="nothing fires here")
     given = parser.parse_args(arguments)
     setproctitle.setproctitle("element: control plane")
     logging.basicConfig(
@@ -358,7 +363,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = config.load(
             data_dir=given.data, port=given.port, database_url=os.environ.get(DATABASE_VARIABLE)
         )
-        asyncio.run(_main(settings))
+        asyncio.run(_main(settings, fires_here=not given.on_demand))
     except TraitError as error:
         log.error("%s", error)  # noqa: TRY400 - a sentence for a person
         return Invalid.exit_code

@@ -9,15 +9,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import signal
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import IO, Final
 
 from pydantic import ValidationError
 
+from element_jupyter.adapters.forkserver import Started, send_signal
 from element_jupyter.core.errors import Conflict
 from element_jupyter.core.values import Value
 from element_jupyter.platform.data import write_private
+
+_GIVES_WAY_SECONDS: Final = 60.0
+"""Longer than each of its processes may take to end."""
 
 
 class ProcessState(Value):
@@ -36,6 +43,9 @@ class PlatformState(Value):
     """The platform as `up` sees it."""
 
     pid: int
+    started_ticks: int | None = None
+    on_demand: bool = False
+    """Whether it gives way to an `up` that somebody starts."""
     started_at: datetime
     service_url: str
     airflow_url: str | None
@@ -69,21 +79,41 @@ def is_running(lock: Path) -> bool:
 
 
 @contextlib.contextmanager
-def held(lock: Path, state: Path) -> Iterator[None]:
+def held(lock: Path, state: Path, *, displaces: bool = True) -> Iterator[None]:
     """Hold the lock of a data directory.
+
+    With `displaces`, an `up` that was started on demand is ended first; its notebooks go on.
 
     Raises:
         Conflict: another `up` holds it; the sentence names its process and address.
     """
     lock.touch(0o600)
     with lock.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             other = read_state(state)
-            who = f"pid {other.pid}, {other.service_url}" if other else "still starting"
-            raise Conflict(
-                f"Element runs already on {lock.parent} ({who}).",
-                "Use that one, stop it with Ctrl-C, or give another directory with --data.",
-            ) from None
+            if other is None or not (displaces and _gives_way(other, file)):
+                who = f"pid {other.pid}, {other.service_url}" if other else "still starting"
+                raise Conflict(
+                    f"Element runs already on {lock.parent} ({who}).",
+                    "Use that one, stop it with Ctrl-C, or give another directory with --data.",
+                )
         yield
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _gives_way(other: PlatformState, file: IO[str]) -> bool:
+    if not other.on_demand or other.started_ticks is None:
+        return False
+    if not send_signal(Started(pid=other.pid, started_ticks=other.started_ticks), signal.SIGTERM):
+        return False
+    until = time.monotonic() + _GIVES_WAY_SECONDS
+    while not (locked := _locked(file)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return locked

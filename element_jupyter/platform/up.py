@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 from element_jupyter.adapters import postgres
-from element_jupyter.adapters.forkserver import Started, send_signal
+from element_jupyter.adapters.forkserver import Started, send_signal, started_ticks
 from element_jupyter.config import Element
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
 from element_jupyter.platform.data import Data
@@ -41,6 +42,8 @@ Report = Callable[[Component, Status], None]
 
 _SCHEDULING: Final = frozenset({"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"})
 """What would try a task again at once whose run is stopped."""
+_LOOK_SECONDS: Final = 5.0
+"""How often one that was started on demand looks whether a notebook runs."""
 
 
 class Stop:
@@ -74,9 +77,16 @@ class Platform:
         config: Element,
         report: Report,
         waiting: Callable[[Waiting], None] = lambda _waiting: None,
+        *,
+        on_demand: bool = False,
     ) -> None:
-        """`report` is told of each component, `waiting` of the notebooks that a stop waits for."""
+        """`report` is told of each component, `waiting` of the notebooks that a stop waits for.
+
+        On demand there is no Airflow; it ends when no notebook has run for a while, and gives way
+        to another.
+        """
         self._config = config
+        self._on_demand = on_demand
         self._data = Data(config.data)
         self._report = report
         self._waiting = waiting
@@ -97,7 +107,7 @@ class Platform:
             Unavailable: the directory, the database or a component cannot be used.
         """
         self._data.create()
-        with held(self._data.lock_file, self._data.state_file):
+        with held(self._data.lock_file, self._data.state_file, displaces=not self._on_demand):
             self._end_leftovers()
             database, place = self._database()
             self._place = place
@@ -116,7 +126,10 @@ class Platform:
                     self._write_state()
                     ready(place)
                     self._build_ahead()
-                await stopping
+                if self._on_demand:
+                    await self._while_used(notebooks, stopping)
+                else:
+                    await stopping
                 starting.cancel()
                 if stop.leave_runs:
                     running = await notebooks.count()
@@ -137,9 +150,20 @@ class Platform:
                 self._data.state_file.unlink(missing_ok=True)
             return running
 
+    async def _while_used(self, notebooks: Notebooks, stopping: asyncio.Task[Any]) -> None:
+        """Return when no notebook has run for a while, or a stop is asked for."""
+        used = time.monotonic()
+        while not stopping.done():
+            left = used + self._config.on_demand_seconds - time.monotonic()
+            if left <= 0:
+                return
+            await asyncio.wait({stopping}, timeout=min(left, _LOOK_SECONDS))
+            if await notebooks.count():
+                used = time.monotonic()
+
     def _build_ahead(self) -> None:
         """Begin with the shared environments; nothing waits for them, and it may be killed."""
-        if self._config.environments:
+        if self._config.environments and not self._on_demand:
             module = "element_jupyter.platform.environments.build_ahead"
             arguments = ["--data", str(self._data.root)]
             self._ahead = execute(self._data, "environments", module, arguments, {})
@@ -193,6 +217,8 @@ class Platform:
         }
         state = PlatformState(
             pid=os.getpid(),
+            started_ticks=started_ticks(os.getpid()),
+            on_demand=self._on_demand,
             started_at=self._started_at,
             service_url=place.service_url,
             airflow_url=place.airflow_url,
@@ -212,11 +238,12 @@ class Platform:
             server = self._embedded = postgres.EmbeddedPostgres(self._data.postgres, log)
             urls = (server.url("element", "psycopg"), server.url("airflow", "psycopg"))
             components = [_embedded_postgres(server, self._data)]
+        with_airflow = self._config.airflow and not self._on_demand
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
         place = Place(
             service_url=f"http://{host}:{ports['service']}",
             service_port=ports["service"],
-            airflow_url=f"http://127.0.0.1:{ports['airflow']}" if self._config.airflow else None,
+            airflow_url=f"http://127.0.0.1:{ports['airflow']}" if with_airflow else None,
             airflow_port=ports["airflow"],
             database_url=urls[0],
             airflow_database_url=urls[1],
@@ -261,7 +288,10 @@ class Platform:
                 self._data,
                 "service",
                 "element_jupyter.platform.service",
-                ["--data", str(self._data.root), "--port", str(place.service_port)],
+                [
+                    *("--data", str(self._data.root), "--port", str(place.service_port)),
+                    *(["--on-demand"] if self._on_demand else []),
+                ],
                 {DATABASE_VARIABLE: place.database_url},
             )
 

@@ -87,7 +87,13 @@ class Jobs:
         start_run: Callable[[RunRequest, Person], Awaitable[Run]],
         clock: WallClock,
         now: Callable[[], datetime],
+        fires_here: bool = True,
     ) -> None:
+        """Name what jobs are kept, checked and started with.
+
+        Where nothing `fires_here`, jobs with a schedule are refused.
+        """
+        self._fires_here = fires_here
         self._store = store
         self._checks = checks
         self._recent = recent
@@ -212,7 +218,14 @@ class Jobs:
             Invalid: the job can never work.
             EnvironmentFailed: a task's environment cannot be locked.
             Conflict: it is not at the expected version (0: it is there already).
+            Unavailable: it has a schedule, and nothing fires here.
         """
+        if job.schedule is not None and not self._fires_here:
+            raise Unavailable(
+                "Nothing would start this job at its time: only what runs notebooks is here.",
+                "Start the platform with `element up`, and try again.",
+                field="schedule",
+            )
         now = self._now()
         before = self._store.get(job.team, job.name)
         pins = await self._checks.check(job, before, who, now, build=not dry_run)

@@ -1,7 +1,7 @@
 """`python -m element_jupyter.platform.environments.schema`: print an OpenAPI document.
 
-It has the routes that the Jupyter server answers itself, `environments/…`, `notebooks/…` and
-`snapshots`; the front end's types are made of it. It is committed as
+It has the routes that the Jupyter server answers itself, `environments/…`, `notebooks/…`,
+`platform` and `snapshots`; the front end's types are made of it. It is committed as
 `docs/reference/environments-openapi.json`.
 """
 
@@ -18,10 +18,15 @@ from pydantic import TypeAdapter
 
 from element_jupyter.core.environments.building import BuildEvent
 from element_jupyter.core.errors import Problem
-from element_jupyter.server import environments, notebooks, snapshots
+from element_jupyter.server import environments, notebooks, platform, snapshots
 from element_jupyter.server.environments import Operation
 
-OPERATIONS = (*environments.OPERATIONS, *notebooks.OPERATIONS, *snapshots.OPERATIONS)
+OPERATIONS = (
+    *environments.OPERATIONS,
+    *notebooks.OPERATIONS,
+    *platform.OPERATIONS,
+    *snapshots.OPERATIONS,
+)
 
 _REFERENCE = "#/components/schemas/{model}"
 
