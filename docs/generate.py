@@ -45,7 +45,8 @@ and always is in an answer.
 Environments lie where the notebooks are, so JupyterLab's server alone answers what is about them,
 under `/element/api/v1/environments`, and `/element/api/v1/notebooks/inspect`, which tells what
 stands in the way of scheduling a notebook, and `POST /element/api/v1/snapshots`, which takes its
-project along: [environments-openapi.json](environments-openapi.json).
+project along, and `POST /element/api/v1/platform`, which starts what runs notebooks where no
+platform is: [environments-openapi.json](environments-openapi.json).
 """,
     "job_file": """\
 # job.yaml
