@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from element_jupyter.core.errors import ElementError, TooLarge
 from element_jupyter.core.hidden_state import find_hidden_state
+from element_jupyter.core.imported_packages import missing_packages
 from element_jupyter.core.inspection import Finding, FindingCode, Severity
-from element_jupyter.core.named_files import names_in
+from element_jupyter.core.named_files import NotebookNames
 from element_jupyter.core.notebook_code import CodeCell, run_cells
 from element_jupyter.core.notebooks import PARAMETERS_TAG, cells_of, tags_of
-from element_jupyter.core.project_files import Project, missing_files, missing_modules
+from element_jupyter.core.project_files import (
+    Project,
+    missing_files,
+    missing_modules,
+    module_directories,
+)
 from element_jupyter.core.snapshots import SMALLER_HINT, SnapshotLimits
 
 
@@ -37,10 +43,30 @@ def of_the_document(document: Mapping[str, Any], cells: Sequence[CodeCell]) -> l
     return findings
 
 
-def of_the_project(cells: Sequence[CodeCell], project: Project) -> list[Finding]:
+def of_the_project(names: NotebookNames, project: Project) -> list[Finding]:
     """Return what the notebook needs and the snapshot of its project does not have."""
-    names = names_in(cells)
     return [*missing_modules(names, project), *missing_files(names.files, project)]
+
+
+def of_the_packages(
+    packages: Sequence[tuple[str, int]],
+    names: NotebookNames,
+    project: Project,
+    modules: Collection[str],
+    environment: str,
+) -> list[Finding]:
+    """Return what the notebook imports and neither its environment nor its project has."""
+    directories = module_directories(names, project)
+
+    def is_there(name: str) -> bool:
+        return name in modules or any(
+            project.disk.is_directory(f"{directory}/{name}")
+            or project.disk.is_file(f"{directory}/{name}.py")
+            or any(each.startswith(f"{name}.") for each in project.disk.names(directory))
+            for directory in directories
+        )
+
+    return missing_packages(packages, is_there, environment)
 
 
 def of_the_size(sizes: Mapping[str, int], limits: SnapshotLimits) -> list[Finding]:

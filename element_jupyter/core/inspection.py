@@ -28,6 +28,8 @@ class FindingCode(StrEnum):
     """The notebook, or what it names or imports, is in the project and not in the snapshot."""
     OUTSIDE = "outside"
     """A file that the notebook names is outside the project."""
+    NO_MODULE = "no_module"
+    """The notebook's environment is ready, and does not have a module that is imported."""
     TOO_LARGE = "too_large"
     """The project is over a limit of snapshots, or near it."""
     NO_SNAPSHOT = "no_snapshot"

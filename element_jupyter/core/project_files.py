@@ -169,10 +169,16 @@ def missing_files(named: Iterable[NamedFile], project: Project) -> list[Finding]
     ]
 
 
+def module_directories(names: NotebookNames, project: Project) -> list[str]:
+    """Return where in the project a kernel looks for modules: see `in_kernel/start.py`."""
+    tops = [project.root, posixpath.join(project.root, "src")]
+    search = [project.place("."), *tops, *map(project.place, names.module_directories)]
+    return [each for each in dict.fromkeys(search) if project.inside(each) is not None]
+
+
 def missing_modules(names: NotebookNames, project: Project) -> list[Finding]:
     """Return which modules of the project the notebook imports, and those that these import."""
-    search = [project.place("."), *map(project.place, names.module_directories)]
-    search = [each for each in dict.fromkeys(search) if project.inside(each) is not None]
+    search = module_directories(names, project)
     todo: list[tuple[str, int]] = []
     for wanted in names.imports:
         todo += ((place, wanted.cell) for place in _modules(wanted.module, search, project))
@@ -194,6 +200,14 @@ def missing_modules(names: NotebookNames, project: Project) -> list[Finding]:
             above = [posixpath.join(place, *[".."] * level)] if level else search
             todo += ((each, cell) for each in _modules(module, above, project, relative=level > 0))
     return _left_out(missing, "the notebook imports", project)
+
+
+def listed(paths: Sequence[str]) -> str:
+    """Return some names for a sentence: `'a', 'b' and 3 more`."""
+    shown = [f"'{path}'" for path in paths[:3]]
+    if len(paths) > len(shown):
+        return f"{', '.join(shown)} and {len(paths) - len(shown)} more"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 _Named = tuple[str, int]
@@ -249,7 +263,7 @@ def _left_out(found: Sequence[_Named], needs: str, project: Project) -> list[Fin
         Finding(
             code=FindingCode.LEFT_OUT,
             severity=Severity.WARNING,
-            message=f"{_listed(paths)}, which {needs}, "
+            message=f"{listed(paths)}, which {needs}, "
             f"{'is' if len(paths) == 1 else 'are'} left out of the snapshot.",
             hint=project.way_in(paths[:3]),
             cell=min(cell for _, cell in found),
@@ -266,16 +280,9 @@ def _outside(found: Sequence[_Named], said: tuple[str, str], hint: str) -> list[
         Finding(
             code=FindingCode.OUTSIDE,
             severity=Severity.WARNING,
-            message=f"{_listed(paths)} {said[len(paths) > 1]}.",
+            message=f"{listed(paths)} {said[len(paths) > 1]}.",
             hint=hint,
             cell=min(cell for _, cell in found),
             paths=tuple(paths[:MOST_SHOWN]),
         )
     ]
-
-
-def _listed(paths: Sequence[str]) -> str:
-    shown = [f"'{path}'" for path in paths[:3]]
-    if len(paths) > len(shown):
-        return f"{', '.join(shown)} and {len(paths) - len(shown)} more"
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

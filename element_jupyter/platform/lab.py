@@ -42,7 +42,7 @@ class ElementExtension(ExtensionApp):
         if known is not None:
             waits_seconds = element.build_timeout_seconds + SLACK_SECONDS
             be_the_default(self.serverapp, PROVISIONER, waits_seconds)
-        inspect = NotebookInspector(element)
+        inspect = NotebookInspector(element, known)
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
             (rf"/{MOUNT}/notebooks/inspect", InspectHandler, {"inspect": inspect}),

@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from element_jupyter import config
+from element_jupyter.adapters.kernelspecs import program_of
 from element_jupyter.adapters.project import Listing, look
 from element_jupyter.core import inspecting, notebooks
 from element_jupyter.core.errors import ElementError, Invalid, TooLarge
+from element_jupyter.core.imported_packages import packages_of
 from element_jupyter.core.inspection import Finding, FindingCode, Inspection, Severity
+from element_jupyter.core.named_files import NotebookNames, names_in
 from element_jupyter.core.notebook_code import CodeCell, code_cells
 from element_jupyter.core.project_files import PASSING, Project
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.values import slug
+from element_jupyter.platform.environments.composition import Environments
+from element_jupyter.platform.environments.modules import modules_of
 from element_jupyter.platform.lab_snapshot import is_left_out, place_of
 
 MODULE_BYTES: Final = 200_000
@@ -27,8 +32,9 @@ DIRECTORY_ENTRIES: Final = 1_000
 class NotebookInspector:
     """Tells what is to be known of a notebook before it is scheduled."""
 
-    def __init__(self, settings: config.Element) -> None:
+    def __init__(self, settings: config.Element, environments: Environments | None = None) -> None:
         self._settings = settings
+        self._environments = environments
 
     def __call__(self, file: Path, path: str, document: Mapping[str, Any] | None) -> Inspection:
         """Look at a notebook; without a document, at what is saved.
@@ -43,7 +49,7 @@ class NotebookInspector:
         cells = code_cells(document)
         language = notebooks.language_of(document)
         findings = [
-            *self._of_the_project(file, cells),
+            *self._of_the_project(file, document, cells),
             *inspecting.of_the_document(document, cells),
         ]
         return Inspection(
@@ -57,7 +63,9 @@ class NotebookInspector:
             findings=tuple(sorted(findings, key=lambda each: _ORDER.index(each.severity))),
         )
 
-    def _of_the_project(self, file: Path, cells: Sequence[CodeCell]) -> list[Finding]:
+    def _of_the_project(
+        self, file: Path, document: Mapping[str, Any], cells: Sequence[CodeCell]
+    ) -> list[Finding]:
         try:
             root, notebook = place_of(file)
             found = look(root)
@@ -67,15 +75,42 @@ class NotebookInspector:
             warn_bytes=self._settings.snapshot_warn_bytes,
             refuse_bytes=self._settings.snapshot_refuse_bytes,
         )
+        project = _project(notebook, found, limits)
+        names = names_in(cells)
         return [
             *_of_the_notebook(notebook, found),
             *inspecting.of_the_size(found.sizes, limits),
-            *inspecting.of_the_project(cells, _project(notebook, found, limits)),
+            *inspecting.of_the_project(names, project),
+            *self._of_the_packages(file, document, packages_of(cells), names, project),
             *(
                 Finding(code=FindingCode.LEFT_OUT, severity=Severity.INFO, message=warning)
                 for warning in found.warnings
             ),
         ]
+
+    def _of_the_packages(
+        self,
+        file: Path,
+        document: Mapping[str, Any],
+        packages: Sequence[tuple[str, int]],
+        names: NotebookNames,
+        project: Project,
+    ) -> list[Finding]:
+        if self._environments is None or not packages:
+            return []
+        kernel = notebooks.kernel_of(document) or notebooks.ORDINARY_KERNEL
+        if not notebooks.is_ordinary(kernel, program_of(kernel) or []):
+            return []
+        try:
+            found = self._environments.find(file, document=document)
+            environment = self._environments.ready(found)
+        except ElementError:  # what is wrong with it, its own panel says
+            return []
+        modules = modules_of(environment.directory) if environment else None
+        if modules is None:
+            return []
+        title = found.definition.title
+        return inspecting.of_the_packages(packages, names, project, modules, title)
 
 
 _ORDER: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from element_jupyter.core.hidden_state import RunCell, find_hidden_state
+from element_jupyter.core.imported_packages import missing_packages, packages_of
 from element_jupyter.core.inspecting import of_the_document
 from element_jupyter.core.inspection import FindingCode, Severity
 from element_jupyter.core.named_files import names_in
@@ -303,3 +304,57 @@ def test_code_that_no_person_wrote_takes_no_time():
     assert needed("x = " + "+".join(["'a'"] * 5_000)) == set()
     assert needed("x = " + "[" * 150 + "]" * 150, "y" * 3_000_000) == set()
     assert len(needed(*(f"x = 'a{number}.csv'" for number in range(2_000)))) == 500
+
+
+# ---------------------------------------------------------------------------------------- packages
+
+
+def packages(*sources):
+    return [name for name, _ in packages_of(code_cells(a_notebook(*sources)))]
+
+
+def test_what_is_imported_without_condition_must_be_there():
+    assert packages("import pandas as pd, json", "from sklearn.x import y\nimport a.b") == [
+        *("pandas", "sklearn", "a"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "try:\n    import pandas\nexcept ImportError:\n    pass",
+        "if fast:\n    import pandas",
+        "def f():\n    import pandas",
+        "from . import pandas",
+        "%pip install pandas\nimport pandas",
+        "!pip install -q pandas\nimport pandas",
+        "!{sys.executable} -m pip install pandas\nimport pandas",
+        "!git clone https://example.org/pandas\nimport pandas",
+        "import sys\nsys.path.append(there)\nimport pandas",
+        "%cd elsewhere\nimport pandas",
+        "%run setup.ipynb\nimport pandas",
+        "%%bash\npip install pandas",
+        "import json, os.path",
+    ],
+)
+def test_of_what_may_come_from_elsewhere_nothing_is_said(source):
+    assert packages(source) == []
+
+
+def test_one_cell_that_installs_is_enough():
+    assert packages("import pandas", "!pip install pandas") == []
+
+
+def test_missing_packages_are_one_sentence():
+    there = {"pandas"}.__contains__
+
+    (found,) = missing_packages([("pandas", 0), ("a", 1), ("b", 2)], there, "requirements.txt")
+
+    assert (found.code, found.severity, found.cell) == (
+        *(FindingCode.NO_MODULE, Severity.WARNING, 1),
+    )
+    assert found.message == (
+        "'a' and 'b' are imported, and the notebook's environment does not have them."
+    )
+    assert "requirements.txt" in found.hint
+    assert missing_packages([("pandas", 0)], there, "") == []

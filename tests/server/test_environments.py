@@ -105,6 +105,25 @@ async def test_a_build_is_followed_to_its_end(browser):
     assert found["build_id"] == build_id
 
 
+async def test_a_module_that_the_environment_lacks_is_told_before_scheduling(browser, lab):
+    await built(browser, "a/n.ipynb")
+    (lab.root / "a" / "beside.py").touch()
+
+    async def told_of(source: str) -> list[dict[str, Any]]:
+        cell = {"cell_type": "code", "source": source, "metadata": {"tags": ["parameters"]}}
+        document = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
+        asked = {"path": "a/n.ipynb", "notebook": document}
+        answer = await browser.post("element/api/v1/notebooks/inspect", json=asked)
+        return list(answer.json()["findings"])
+
+    (finding,) = await told_of("import json, tables, beside, chairs\nfrom IPython import x")
+
+    assert (finding["code"], finding["severity"], finding["cell"]) == ("no_module", "warning", 0)
+    assert "'chairs'" in finding["message"]
+    assert "requirements.txt" in finding["hint"]
+    assert await told_of("%pip install chairs\nimport chairs") == []
+
+
 async def test_who_comes_back_misses_nothing(browser):
     await built(browser, "a/n.ipynb")
     build_id = await start(browser, "a/n.ipynb")

@@ -513,7 +513,7 @@ export interface components {
          * @description What was found, for programs.
          * @enum {string}
          */
-        FindingCode: "hidden_state" | "no_parameters" | "left_out" | "outside" | "too_large" | "no_snapshot";
+        FindingCode: "hidden_state" | "no_parameters" | "left_out" | "outside" | "no_module" | "too_large" | "no_snapshot";
         /**
          * Holder
          * @description A process that uses an environment: it is not pruned while that lives.
