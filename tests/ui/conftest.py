@@ -41,7 +41,8 @@ def running_jupyterlab(home: Path, variables: Mapping[str, str] | None = None) -
         home,
         f"--LabApp.extra_labextensions_path={home / 'labextensions'}",
         program="jupyterlab",
-        variables=variables,
+        # most tests want an outage to be one
+        variables={"ELEMENT_ON_DEMAND_SECONDS": "0", **(variables or {})},
     ) as lab:
         notebook = nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell("print(1)")],

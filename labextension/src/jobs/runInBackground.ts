@@ -8,6 +8,7 @@ import { UUID } from '@lumino/coreutils';
 
 import { problemOf } from '../api/client';
 import type { components } from '../api/schema';
+import { withPlatform } from './platform';
 import { remembered } from './schedule/remembered';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
@@ -110,7 +111,9 @@ async function submit(
     await panel.context.save();
   }
   const parameters = (await remembered(state, path)) as Parameters;
-  const snapshot = await client.call('post', '/snapshots', { body: { path } });
+  const snapshot = await withPlatform(client, () =>
+    client.call('post', '/snapshots', { body: { path } })
+  );
   const run = await client.call('post', '/runs', {
     body: {
       notebook: snapshot.notebook,

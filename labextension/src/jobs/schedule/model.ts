@@ -274,8 +274,12 @@ export class ScheduleModel extends VDomModel {
   private async _send(): Promise<Sent> {
     const { trans } = this._services;
     const { _form: form, _stored: stored, _path: path, _sending: sending } = this;
+    // a schedule would not fire there
+    const starts = !stored && form.when.kind === 'now';
     const taken =
-      path !== null && (!stored || form.update) ? await sending.copy(path, this._panel) : null;
+      path !== null && (!stored || form.update)
+        ? await sending.copy(path, this._panel, starts)
+        : null;
     const values = valuesOf(form, this._parameters, trans, { all: stored !== null });
     if (stored) {
       return sending.save(changedJob(stored.job, form, taken, values), stored.version, path);

@@ -6,6 +6,7 @@ import type { NotebookPanel } from '@jupyterlab/notebook';
 import { ElementProblem } from '../../api/client';
 import type { components } from '../../api/schema';
 import type { ISnapshot } from '../../api/types';
+import { withPlatform } from '../platform';
 import type { IServices } from '../services';
 import type { JobInput, RunRequest } from './form';
 import { remember, rememberNotebook } from './remembered';
@@ -40,13 +41,19 @@ export class Sending {
     this._left = true;
   }
 
-  /** Save what is unsaved, and copy the notebook's project. */
-  async copy(path: string, panel: NotebookPanel | null): Promise<ISnapshot> {
+  /**
+   * Save what is unsaved, and copy the notebook's project.
+   *
+   * @param starts - whether what runs notebooks is started where no platform is
+   */
+  async copy(path: string, panel: NotebookPanel | null, starts: boolean): Promise<ISnapshot> {
+    const { client } = this._services;
     if (panel?.context.model.dirty) {
       await panel.context.save();
     }
     this._goOn();
-    return this._services.client.call('post', '/snapshots', { body: { path } });
+    const take = () => client.call('post', '/snapshots', { body: { path } });
+    return starts ? withPlatform(client, take) : take();
   }
 
   async run(body: RunRequest, path: string): Promise<Sent> {
