@@ -28,18 +28,27 @@ _SEARCHES: Final = re.compile(
 _HARMLESS_CELLS: Final = re.compile(r"\s*%%(time|timeit|capture|prun|html|markdown|latex)\b")
 
 
-def packages_of(cells: Sequence[CodeCell]) -> list[tuple[str, int]]:
-    """Return the top-level modules that must be there, and the cell that imports each first."""
-    found: dict[str, int] = {}
-    for cell in cells:
+class PackagesReader:
+    """Takes in the cells of a notebook one by one."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, int] = {}
+        self._is_certain = True
+
+    def read(self, cell: CodeCell) -> None:
+        """Take in the next cell."""
         source = _HARMLESS_CELLS.sub("", cell.source, count=1)
         if _INSTALLS.search(source) or _SEARCHES.search(source):
-            return []
+            self._is_certain = False
         for statement in cell.tree.body:
             for name in _imported(statement):
                 if name not in sys.stdlib_module_names:
-                    found.setdefault(name, cell.index)
-    return [*found.items()]
+                    self._found.setdefault(name, cell.index)
+
+    @property
+    def packages(self) -> list[tuple[str, int]]:
+        """The top-level modules that must be there, and the cell that imports each first."""
+        return [*self._found.items()] if self._is_certain else []
 
 
 def missing_packages(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from element_jupyter.core.errors import ElementError, TooLarge
-from element_jupyter.core.hidden_state import find_hidden_state
-from element_jupyter.core.imported_packages import missing_packages
+from element_jupyter.core.hidden_state import RunCell, find_hidden_state
+from element_jupyter.core.imported_packages import PackagesReader, missing_packages
 from element_jupyter.core.inspection import Finding, FindingCode, Severity
-from element_jupyter.core.named_files import NotebookNames
-from element_jupyter.core.notebook_code import CodeCell, run_cells
+from element_jupyter.core.named_files import NamesReader, NotebookNames
+from element_jupyter.core.notebook_code import code_cells, run_cell
 from element_jupyter.core.notebooks import PARAMETERS_TAG, cells_of, tags_of
 from element_jupyter.core.project_files import (
     Project,
@@ -21,14 +22,35 @@ from element_jupyter.core.project_files import (
 from element_jupyter.core.snapshots import SMALLER_HINT, SnapshotLimits
 
 
+@dataclass(frozen=True)
+class Code:
+    """What the code of a notebook says, cell by cell."""
+
+    run: Sequence[RunCell]
+    names: NotebookNames
+    packages: Sequence[tuple[str, int]]
+    """The top-level modules that must be there, and the cell that imports each first."""
+
+
+def read_code(document: Mapping[str, Any]) -> Code:
+    """Read the code cells of a checked document, keeping none of them."""
+    names, packages = NamesReader(), PackagesReader()
+    run = []
+    for cell in code_cells(document):
+        names.read(cell)
+        packages.read(cell)
+        run.append(run_cell(cell))
+    return Code([each for each in run if each], names.names, packages.packages)
+
+
 def has_parameters_cell(document: Mapping[str, Any]) -> bool:
     """Tell whether a cell is tagged as that of the parameters."""
     return any(PARAMETERS_TAG in tags_of(cell) for cell in cells_of(document))
 
 
-def of_the_document(document: Mapping[str, Any], cells: Sequence[CodeCell]) -> list[Finding]:
+def of_the_document(document: Mapping[str, Any], code: Code) -> list[Finding]:
     """Return what the document alone tells: how it was run, and what it can be given."""
-    hidden = find_hidden_state(run_cells(cells))
+    hidden = find_hidden_state(code.run)
     findings = [hidden] if hidden else []
     if not has_parameters_cell(document):
         findings.append(
@@ -43,20 +65,16 @@ def of_the_document(document: Mapping[str, Any], cells: Sequence[CodeCell]) -> l
     return findings
 
 
-def of_the_project(names: NotebookNames, project: Project) -> list[Finding]:
+def of_the_project(code: Code, project: Project) -> list[Finding]:
     """Return what the notebook needs and the snapshot of its project does not have."""
-    return [*missing_modules(names, project), *missing_files(names.files, project)]
+    return [*missing_modules(code.names, project), *missing_files(code.names.files, project)]
 
 
 def of_the_packages(
-    packages: Sequence[tuple[str, int]],
-    names: NotebookNames,
-    project: Project,
-    modules: Collection[str],
-    environment: str,
+    code: Code, project: Project, modules: Collection[str], environment: str
 ) -> list[Finding]:
     """Return what the notebook imports and neither its environment nor its project has."""
-    directories = module_directories(names, project)
+    directories = module_directories(code.names, project)
 
     def is_there(name: str) -> bool:
         return name in modules or any(
@@ -66,7 +84,7 @@ def of_the_packages(
             for directory in directories
         )
 
-    return missing_packages(packages, is_there, environment)
+    return missing_packages(code.packages, is_there, environment)
 
 
 def of_the_size(sizes: Mapping[str, int], limits: SnapshotLimits) -> list[Finding]:

@@ -62,16 +62,6 @@ class NotebookNames:
     """Where else modules are looked for: what is put into `sys.path`, and where it goes to."""
 
 
-def names_in(cells: Sequence[CodeCell]) -> NotebookNames:
-    """Return what the cells name, each path once, where it is named first."""
-    reader = _Reader()
-    for cell in cells:
-        reader.cell(cell)
-    return NotebookNames(
-        reader.needed(), reader.imports, [*dict.fromkeys(reader.module_directories)]
-    )
-
-
 def imports_in(tree: ast.Module) -> list[tuple[str, int]]:
     """Return the modules that a tree imports, with the number of dots before each."""
     found: list[tuple[str, int]] = []
@@ -120,10 +110,12 @@ _NAMING: Final = {"defaults", "iter", "kw_defaults"}
 _SUFFIX: Final = re.compile(r"[^/]\.[A-Za-z][A-Za-z0-9_]{0,14}$")
 
 
-class _Reader:
+class NamesReader:
+    """Takes in the cells of a notebook one by one; each path is told once, where it first is."""
+
     def __init__(self) -> None:
-        self.imports: list[Import] = []
-        self.module_directories: list[str] = []
+        self._imports: list[Import] = []
+        self._module_directories: list[str] = []
         self._uses: dict[str, list[tuple[Use, int]]] = {}
         self._names: dict[str, Said] = {}
         self._directory: PurePosixPath | None = PurePosixPath()
@@ -131,20 +123,28 @@ class _Reader:
         self._cell = 0
         self._loops = 0
 
-    def cell(self, cell: CodeCell) -> None:
+    def read(self, cell: CodeCell) -> None:
+        """Take in the next cell."""
         self._cell = cell.index
         for name, rest in cell.magics():
             self._magic(name, rest)
-        known = {each.module for each in self.imports}
+        known = {each.module for each in self._imports}
         for module, level in imports_in(cell.tree):
-            if not level and module not in known and len(self.imports) < MOST_NAMES:
+            if not level and module not in known and len(self._imports) < MOST_NAMES:
                 known.add(module)
-                self.imports.append(Import(module, cell.index))
+                self._imports.append(Import(module, cell.index))
         # an expression as deep as that was not written by a person
         with suppress(RecursionError):
             self._all(cell.tree.body)
 
-    def needed(self) -> list[NamedFile]:
+    @property
+    def names(self) -> NotebookNames:
+        """What was named up to here."""
+        return NotebookNames(
+            self._needed(), [*self._imports], [*dict.fromkeys(self._module_directories)]
+        )
+
+    def _needed(self) -> list[NamedFile]:
         made = {path for path, uses in self._uses.items() if _need_not_be_there(uses)}
         above = made - {".", "..", "/", "~"}
         return [
@@ -186,7 +186,7 @@ class _Reader:
         path = PurePosixPath(to)
         whole = path.is_absolute() or path.parts[:1] == ("~",)
         self._directory = path if whole else self._directory / path
-        self.module_directories.append(str(self._directory))
+        self._module_directories.append(str(self._directory))
 
     # statements
 
@@ -289,7 +289,7 @@ class _Reader:
             for each in inner:
                 said = said_by(each, self._names)
                 if said is not None and self._directory is not None:
-                    self.module_directories.append(str(self._directory / str(said)))
+                    self._module_directories.append(str(self._directory / str(said)))
 
 
 def _need_not_be_there(uses: Sequence[tuple[Use, int]]) -> bool:

@@ -43,11 +43,14 @@ class CodeCell:
             yield name, rest.strip()
 
 
-def code_cells(document: Mapping[str, Any]) -> list[CodeCell]:
-    """Return the code cells of a checked document."""
+def code_cells(document: Mapping[str, Any]) -> Iterator[CodeCell]:
+    """Yield the code cells of a checked document.
+
+    Who keeps no cell keeps Python's garbage collector from looking at all the trees of a notebook,
+    which would stop the server for as long.
+    """
     is_python = names_are_checked(document)
     left = MAX_CHARACTERS
-    found = []
     for index, cell in enumerate(cells_of(document)):
         if cell["cell_type"] != "code":
             continue
@@ -56,21 +59,16 @@ def code_cells(document: Mapping[str, Any]) -> list[CodeCell]:
         count = number if type(number) is int and 0 < number < 2**53 else None
         left -= len(source)
         if is_python and len(source) <= MAX_CELL_CHARACTERS and left >= 0:
-            found.append(CodeCell(index, count, source, _tree(source)))
+            yield CodeCell(index, count, source, _tree(source))
         else:
-            found.append(CodeCell(index, count, source))
-    return found
+            yield CodeCell(index, count, source)
 
 
-def run_cells(cells: Sequence[CodeCell]) -> list[RunCell]:
-    """Return those with something to run in them: not blank, not remarks only."""
-    found = []
-    for cell in cells:
-        lines = [line.strip() for line in cell.source.splitlines()]
-        said = [line for line in lines if line and not line.startswith("#")]
-        if said:
-            found.append(RunCell(cell.index, cell.count, is_plain=_is_plain(cell, said)))
-    return found
+def run_cell(cell: CodeCell) -> RunCell | None:
+    """Return how a cell was run; None for one with nothing to run: blank, or remarks only."""
+    lines = [line.strip() for line in cell.source.splitlines()]
+    said = [line for line in lines if line and not line.startswith("#")]
+    return RunCell(cell.index, cell.count, is_plain=_is_plain(cell, said)) if said else None
 
 
 def _is_plain(cell: CodeCell, said: Sequence[str]) -> bool:

@@ -14,10 +14,7 @@ from element_jupyter.adapters.kernelspecs import program_of
 from element_jupyter.adapters.project import Listing, look
 from element_jupyter.core import inspecting, notebooks
 from element_jupyter.core.errors import ElementError, Invalid, TooLarge
-from element_jupyter.core.imported_packages import packages_of
 from element_jupyter.core.inspection import Finding, FindingCode, Inspection, Severity
-from element_jupyter.core.named_files import NotebookNames, names_in
-from element_jupyter.core.notebook_code import CodeCell, code_cells
 from element_jupyter.core.project_files import PASSING, Project
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.values import slug
@@ -46,11 +43,11 @@ class NotebookInspector:
             document = _saved(file)
         else:
             notebooks.check_notebook(document)
-        cells = code_cells(document)
+        code = inspecting.read_code(document)
         language = notebooks.language_of(document)
         findings = [
-            *self._of_the_project(file, document, cells),
-            *inspecting.of_the_document(document, cells),
+            *self._of_the_project(file, document, code),
+            *inspecting.of_the_document(document, code),
         ]
         return Inspection(
             path=path,
@@ -64,7 +61,7 @@ class NotebookInspector:
         )
 
     def _of_the_project(
-        self, file: Path, document: Mapping[str, Any], cells: Sequence[CodeCell]
+        self, file: Path, document: Mapping[str, Any], code: inspecting.Code
     ) -> list[Finding]:
         try:
             root, notebook = place_of(file)
@@ -76,12 +73,11 @@ class NotebookInspector:
             refuse_bytes=self._settings.snapshot_refuse_bytes,
         )
         project = _project(notebook, found, limits)
-        names = names_in(cells)
         return [
             *_of_the_notebook(notebook, found),
             *inspecting.of_the_size(found.sizes, limits),
-            *inspecting.of_the_project(names, project),
-            *self._of_the_packages(file, document, packages_of(cells), names, project),
+            *inspecting.of_the_project(code, project),
+            *self._of_the_packages(file, document, code, project),
             *(
                 Finding(code=FindingCode.LEFT_OUT, severity=Severity.INFO, message=warning)
                 for warning in found.warnings
@@ -89,14 +85,9 @@ class NotebookInspector:
         ]
 
     def _of_the_packages(
-        self,
-        file: Path,
-        document: Mapping[str, Any],
-        packages: Sequence[tuple[str, int]],
-        names: NotebookNames,
-        project: Project,
+        self, file: Path, document: Mapping[str, Any], code: inspecting.Code, project: Project
     ) -> list[Finding]:
-        if self._environments is None or not packages:
+        if self._environments is None or not code.packages:
             return []
         kernel = notebooks.kernel_of(document) or notebooks.ORDINARY_KERNEL
         if not notebooks.is_ordinary(kernel, program_of(kernel) or []):
@@ -110,7 +101,7 @@ class NotebookInspector:
         if modules is None:
             return []
         title = found.definition.title
-        return inspecting.of_the_packages(packages, names, project, modules, title)
+        return inspecting.of_the_packages(code, project, modules, title)
 
 
 _ORDER: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)

@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from element_jupyter.core.hidden_state import RunCell, find_hidden_state
-from element_jupyter.core.imported_packages import missing_packages, packages_of
-from element_jupyter.core.inspecting import of_the_document
+from element_jupyter.core.imported_packages import missing_packages
+from element_jupyter.core.inspecting import of_the_document, read_code
 from element_jupyter.core.inspection import FindingCode, Severity
-from element_jupyter.core.named_files import names_in
-from element_jupyter.core.notebook_code import code_cells, run_cells
 
 
 def a_notebook(*sources, counts=None, language="python", tags=()):
@@ -35,7 +33,7 @@ def a_notebook(*sources, counts=None, language="python", tags=()):
 def hidden_state(*counts, sources=None, language="python"):
     sources = sources or [f"x{index} = compute()" for index in range(len(counts))]
     document = a_notebook(*sources, counts=counts, language=language)
-    return find_hidden_state(run_cells(code_cells(document)))
+    return find_hidden_state(read_code(document).run)
 
 
 # ------------------------------------------------------------------------------------ hidden state
@@ -151,7 +149,7 @@ def test_format_three_has_its_numbers_under_another_name():
     ]
     document = {"nbformat": 3, "metadata": {}, "worksheets": [{"cells": cells}]}
 
-    assert find_hidden_state(run_cells(code_cells(document))).cell == 0
+    assert find_hidden_state(read_code(document).run).cell == 0
 
 
 COUNTS = st.lists(st.none() | st.integers(1, 30), max_size=12)
@@ -192,7 +190,7 @@ def test_what_stands_out_is_a_cell_of_the_notebook(counts):
 def test_a_notebook_without_parameters_is_told_how_to_have_some():
     document = a_notebook("x = 1")
 
-    (found,) = of_the_document(document, code_cells(document))
+    (found,) = of_the_document(document, read_code(document))
 
     assert (found.code, found.severity) == (FindingCode.NO_PARAMETERS, Severity.INFO)
     assert "tag" in found.hint
@@ -201,14 +199,14 @@ def test_a_notebook_without_parameters_is_told_how_to_have_some():
 def test_a_notebook_with_a_parameters_cell_is_told_nothing():
     document = a_notebook("", tags=["parameters"])
 
-    assert of_the_document(document, code_cells(document)) == []
+    assert of_the_document(document, read_code(document)) == []
 
 
 # ------------------------------------------------------------------------------------- named files
 
 
 def needed(*sources):
-    return {file.path for file in names_in(code_cells(a_notebook(*sources))).files}
+    return {file.path for file in read_code(a_notebook(*sources)).names.files}
 
 
 @pytest.mark.parametrize(
@@ -295,7 +293,7 @@ def test_what_is_read_before_it_is_written_is_needed():
 
 
 def test_a_file_is_named_where_it_first_is():
-    (file,) = names_in(code_cells(a_notebook("x = 1", "P = 'a.csv'", "open(P)"))).files
+    (file,) = read_code(a_notebook("x = 1", "P = 'a.csv'", "open(P)")).names.files
 
     assert (file.cell, file.is_read) == (1, True)
 
@@ -310,7 +308,7 @@ def test_code_that_no_person_wrote_takes_no_time():
 
 
 def packages(*sources):
-    return [name for name, _ in packages_of(code_cells(a_notebook(*sources)))]
+    return [name for name, _ in read_code(a_notebook(*sources)).packages]
 
 
 def test_what_is_imported_without_condition_must_be_there():

@@ -90,35 +90,37 @@ async def test_what_is_in_the_editor_counts_before_what_is_saved(lab: Lab, proje
     assert (finding["cell"], finding["paths"]) == (1, ["left_out.csv"])
 
 
-async def test_a_project_of_thousands_of_files_is_told_of_at_once(lab: Lab, project: Path):
+async def test_a_project_of_thousands_of_files_keeps_nobody_waiting(lab: Lab, project: Path):
     for number in range(5_000):
         directory = project / f"part-{number % 50}"
         directory.mkdir(exist_ok=True)
         (directory / f"{number}.txt").touch()
     source = "df = pd.read_csv('left_out.csv')\nprint(df.groupby('a').sum())\nx = [1, 2, 3]\n"
     document = a_document(*[source * 5] * 200)
-    longest = 0.0
+    path = f"{project.name}/Daily Sales.ipynb"
+    answered: list[tuple[float, float]] = []
 
-    async def look_at_the_server() -> None:
-        nonlocal longest
+    async def ask_for_something_else() -> None:
         async with lab.client() as browser:
             while True:
                 started = time.monotonic()
                 (await browser.get("api")).raise_for_status()
-                longest = max(longest, time.monotonic() - started)
+                answered.append((started, time.monotonic()))
 
-    looking = asyncio.create_task(look_at_the_server())
-    taken = []
-    for _ in range(3):
+    asking = asyncio.create_task(ask_for_something_else())
+    inspected = []
+    for _ in range(5):
         started = time.monotonic()
-        status, found = await ask(lab, path=f"{project.name}/Daily Sales.ipynb", notebook=document)
-        taken.append(time.monotonic() - started)
+        status, found = await ask(lab, path=path, notebook=document)
+        inspected.append((started, time.monotonic()))
         assert (status, len(found["findings"])) == (200, 3)
-    looking.cancel()
+    asking.cancel()
 
-    # machines that run tests are slow; what is measured is in the benchmark
-    assert min(taken) < 3
-    assert longest < max(taken)
+    # 0.3 seconds on a machine that does nothing else; test machines do
+    assert min(ended - started for started, ended in inspected) < 3
+    assert any(
+        started < asked and told < ended for started, ended in inspected for asked, told in answered
+    )
 
 
 @pytest.mark.parametrize(
