@@ -5,7 +5,7 @@ import { ElementProblem } from '../src/api/client';
 import type { Run } from '../src/api/types';
 import { changesBetween, filesBetween } from '../src/jobs/list/changes';
 import type { RunPage } from '../src/jobs/list/runs';
-import { RunsModel, requestOf } from '../src/jobs/list/runs';
+import { RunsModel } from '../src/jobs/list/runs';
 import type { JobPage } from '../src/jobs/list/schedules';
 import { SchedulesModel } from '../src/jobs/list/schedules';
 import type { StoredJob } from '../src/jobs/list/words';
@@ -292,32 +292,11 @@ describe('RunsModel', () => {
 
     await model.again(aRun());
 
+    expect(platform.asked.find(({ call }) => call === 'post /runs')).toMatchObject({
+      body: { notebook: 'reports/daily.ipynb', trigger: 'manual' }
+    });
     expect(model.rows.map(run => run.run_id)).toEqual(['r-2', 'r-1']);
     expect(new WatchedRuns('test').all).toMatchObject([{ runId: 'r-2', name: 'daily' }]);
-  });
-});
-
-describe('requestOf', () => {
-  it('asks for the same notebook of the same snapshot with the same values', () => {
-    const run = aRun({ parameters: { limit: 3 }, environment: 'shared' });
-
-    expect(requestOf(run)).toMatchObject({
-      notebook: 'reports/daily.ipynb',
-      snapshot_id: run.snapshot_id,
-      team: 'ada',
-      environment: 'shared',
-      parameters: { limit: 3 },
-      trigger: 'manual'
-    });
-  });
-
-  it('asks a job for the version that ran, and says nothing that the job says', () => {
-    const request = requestOf(aRun({ job: 'ada/nightly', job_version: 2, task: 'report' }));
-
-    expect(request).toMatchObject({ job: 'ada/nightly', version: 2, task: 'report' });
-    expect(Object.keys(request)).not.toEqual(
-      expect.arrayContaining(['notebook', 'snapshot_id', 'team', 'environment'])
-    );
   });
 });
 

@@ -292,3 +292,27 @@ def test_the_keyboard_reaches_everything_and_a_narrow_place_holds_it(
         panel.evaluate("panel => { panel.style.width = '240px'; }")
         width = panel.evaluate("panel => panel.scrollWidth - panel.clientWidth")
         assert width <= 0, f"{tab} is {width} px too wide"
+
+
+def test_without_a_platform_it_says_what_starts_it_and_goes_on_when_it_is_there(
+    tmp_path_factory: pytest.TempPathFactory, open_notebook: OpenNotebook
+):
+    home = tmp_path_factory.mktemp("lab")
+    with running_jupyterlab(home) as lab:
+        page = open_notebook(lab)
+        panel = open_jobs(page)
+        expect(panel.get_by_role("alert")).to_contain_text("element up")
+
+        with running_platform(lab, home / "up.log"), asking(lab) as platform:
+            expect(panel).to_contain_text("Nothing has run in the background yet.")
+            platform.run("early.ipynb", "print(1)")
+            panel.get_by_role("button", name="Refresh").click()
+            expect(state_of(row(panel, "early.ipynb"))).to_have_text("Succeeded")
+
+        panel.get_by_role("button", name="Refresh").click()
+        expect(panel.get_by_role("alert")).to_contain_text("Not updated since")
+        expect(row(panel, "early.ipynb")).to_have_count(1)
+
+        with running_platform(lab, home / "up.log"):
+            expect(panel.get_by_role("alert")).to_have_count(0)
+            expect(row(panel, "early.ipynb")).to_have_count(1)

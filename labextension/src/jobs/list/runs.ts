@@ -5,14 +5,13 @@ import { UUID } from '@lumino/coreutils';
 
 import type { components } from '../../api/schema';
 import type { Run } from '../../api/types';
+import { againOf } from '../../runs/past';
 import type { IServices } from '../services';
 import { ListingModel } from './listing';
 import { STATES, holds, isEnded, nameOf, reasonOf } from './words';
 
 /** A page of runs as the server gives it. */
 export type RunPage = components['schemas']['RunPage'];
-
-type RunRequest = components['schemas']['RunRequest'];
 
 /** Which runs a person wants to see. */
 export interface IWanted {
@@ -94,7 +93,9 @@ export class RunsModel extends ListingModel<RunPage> {
     const { client, trans, watched } = this._services;
     const title = trans.__('%1 could not be run again.', nameOf(run));
     const begun = await this.act(run.run_id, title, () =>
-      client.call('post', '/runs', { body: requestOf(run) })
+      client.call('post', '/runs', {
+        body: { ...againOf(run), idempotency_key: UUID.uuid4() }
+      })
     );
     if (begun) {
       watched.add(begun.run_id, nameOf(begun));
@@ -155,33 +156,4 @@ function matches(run: Run, text: string): boolean {
     [nameOf(run), run.job ?? '', run.notebook, run.owner, run.run_id, reasonOf(run)],
     text
   );
-}
-
-/** What asks for the same run once more. */
-export function requestOf(run: Run): RunRequest {
-  const same = {
-    parameters: run.parameters,
-    allow_extra_parameters: run.allow_extra_parameters,
-    kernel: run.kernel,
-    size: run.size,
-    time_limit_seconds: run.time_limit_seconds,
-    cell_time_limit_seconds: run.cell_time_limit_seconds,
-    trigger: 'manual' as const,
-    idempotency_key: UUID.uuid4()
-  };
-  return run.job === null
-    ? {
-        ...same,
-        notebook: run.notebook,
-        snapshot_id: run.snapshot_id,
-        team: run.team,
-        environment: run.environment
-      }
-    : {
-        ...same,
-        job: run.job,
-        task: run.task,
-        version: run.job_version,
-        logical_date: run.logical_date
-      };
 }

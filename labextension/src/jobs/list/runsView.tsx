@@ -6,20 +6,12 @@ import * as React from 'react';
 
 import type { Run } from '../../api/types';
 import { Ago, Button } from '../../environments/parts';
+import { stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
 import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
 import type { RunsModel } from './runs';
-import {
-  STATES,
-  durationOf,
-  isEnded,
-  nameOf,
-  reasonOf,
-  standingOf,
-  stateWord,
-  triggerWord
-} from './words';
+import { STATES, durationOf, isEnded, nameOf, reasonOf, standingOf, triggerWord } from './words';
 
 interface IProps {
   model: RunsModel;
@@ -207,7 +199,13 @@ function Row({ run, model, services }: IProps & { run: Run }): React.ReactElemen
         {run.notebook}
       </Cell>
       <Cell column={trans.__('Started')}>
-        {run.started_at === null ? trans.__('Not yet') : <Ago at={run.started_at} trans={trans} />}
+        {run.started_at !== null ? (
+          <Ago at={run.started_at} trans={trans} />
+        ) : isEnded(run.state) ? (
+          '–'
+        ) : (
+          trans.__('Not yet')
+        )}
       </Cell>
       <Cell column={trans.__('Duration')} className="jp-ElementTable-number">
         {duration ?? '–'}

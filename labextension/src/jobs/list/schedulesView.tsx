@@ -6,13 +6,14 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { Button } from '../../environments/parts';
+import { stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
 import { HistoryView } from './historyView';
 import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
 import type { JobEntry, JobPage, SchedulesModel } from './schedules';
 import type { Schedule, StoredJob } from './words';
-import { ahead, idOf, moment, stateWord, titleOf } from './words';
+import { ahead, idOf, moment, titleOf } from './words';
 
 interface IProps {
   model: SchedulesModel;
@@ -218,7 +219,7 @@ function Row({
           </button>
         )}
       </Cell>
-      <Cell column={trans.__('Actions')} className="jp-ElementTable-actions">
+      <Cell column={trans.__('Actions')} className="jp-ElementTable-actions jp-mod-many">
         <Act
           label={trans.__('Run now')}
           about={title}

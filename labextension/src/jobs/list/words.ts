@@ -6,6 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { components } from '../../api/schema';
 import type { Run } from '../../api/types';
+import { stateWord } from '../../runs/words';
 
 /** A job as the store keeps it. */
 export type StoredJob = components['schemas']['StoredJob'];
@@ -53,26 +54,6 @@ export function titleOf({ job }: StoredJob): string {
 /** A job's id: `team/name`. */
 export function idOf({ job }: StoredJob): string {
   return `${job.team}/${job.name}`;
-}
-
-/** One word for a state. */
-export function stateWord(state: Run['state'], trans: TranslationBundle): string {
-  switch (state) {
-    case 'queued':
-      return trans.__('Queued');
-    case 'starting':
-      return trans.__('Starting');
-    case 'running':
-      return trans.__('Running');
-    case 'succeeded':
-      return trans.__('Succeeded');
-    case 'failed':
-      return trans.__('Failed');
-    case 'stopped':
-      return trans.__('Stopped');
-    case 'lost':
-      return trans.__('Lost');
-  }
 }
 
 /** Where a run is: its state, with its cells while it runs. */
