@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.conftest import running_jupyterlab, running_platform
 
 pytestmark = pytest.mark.browser
 

@@ -101,7 +101,7 @@ function tellRefused({ commands, trans }: IServices, path: string, reason: unkno
   });
 }
 
-/** Save, snapshot, start; the id of the run. */
+/** Save, have something there that runs notebooks, snapshot, start; the id of the run. */
 async function submit(
   { client, state }: IServices,
   path: string,
@@ -110,6 +110,7 @@ async function submit(
   if (panel?.context.model.dirty) {
     await panel.context.save();
   }
+  await client.call('post', '/platform');
   const parameters = (await remembered(state, path)) as Parameters;
   const snapshot = await withPlatform(client, () =>
     client.call('post', '/snapshots', { body: { path } })
