@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.accessibility import THEMES, use_theme, violations
 from tests.ui.conftest import choose_from_palette
 
 pytestmark = pytest.mark.browser
@@ -56,9 +56,18 @@ def opened(window: BrowserContext) -> Iterator[Open]:
     complaints: list[str] = []
     with contextlib.ExitStack() as pages:
 
-        def opened(lab: Lab, name: str, *cells: str, parameters: str | None = None) -> Page:
+        def opened(
+            lab: Lab,
+            name: str,
+            *cells: str,
+            parameters: str | None = None,
+            counts: Sequence[int] | None = None,
+        ) -> Page:
             notebook = nbformat.v4.new_notebook(
-                cells=[nbformat.v4.new_code_cell(cell) for cell in cells],
+                cells=[
+                    nbformat.v4.new_code_cell(cell, execution_count=count or None)
+                    for cell, count in zip(cells, counts or [0] * len(cells), strict=True)
+                ],
                 metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
             )
             if parameters is not None:
@@ -69,7 +78,7 @@ def opened(window: BrowserContext) -> Iterator[Open]:
             pages.callback(page.close)
             page.on("pageerror", lambda error: complaints.append(str(error)))
             page.goto(f"{lab.url}lab/workspaces/s/tree/{quote(name)}?reset&token={JUPYTER_TOKEN}")
-            expect(page.get_by_role("tab", name=name)).to_be_visible()
+            expect(page.get_by_role("tab", name=name.rpartition("/")[2])).to_be_visible()
             expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
             return page
 
@@ -112,7 +121,7 @@ def filled_in(page: Page) -> Locator:
     return dialog
 
 
-def test_enter_runs_it_now_with_the_parameters_that_were_typed(
+def test_enter_runs_it_now_with_what_was_typed_and_remembers_that(
     lab_with_platform: Lab, opened: Open
 ):
     lab = lab_with_platform
@@ -133,7 +142,7 @@ def test_enter_runs_it_now_with_the_parameters_that_were_typed(
     expect(dialog).to_have_count(0)
     toast = page.get_by_role("alert").filter(has_text="Running report.ipynb in the background.")
     toast.get_by_role("button", name="See run").click()
-    expect(page.get_by_role("tab", name="Run", exact=False).last).to_be_visible()
+    expect(page.locator(".lm-TabBar-tab[data-id^='element-run-']")).to_be_visible()
     run = ended(lab, "report.ipynb")
     assert run["state"] == "succeeded", run["reason"]
     assert run["trigger"] == "manual"
@@ -148,6 +157,17 @@ def test_enter_runs_it_now_with_the_parameters_that_were_typed(
         "nothing": "x",
     }
 
+    page.get_by_role("tab", name="report.ipynb").first.click()
+    dialog = open_dialog(page)
+    days = dialog.get_by_label("days")
+    expect(days).to_have_value("8")
+    expect(dialog.get_by_label("limits")).to_have_value('{"a":{"b":null}}')
+    dialog.get_by_title("Use what the notebook has for days").click()
+    expect(days).to_have_value("7")
+    expect(days).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
 
 def ended(lab: Lab, notebook: str) -> Mapping[str, Any]:
     """The one run of a notebook, once it has ended."""
@@ -158,23 +178,6 @@ def ended(lab: Lab, notebook: str) -> Mapping[str, Any]:
             return run
         assert time.monotonic() < deadline, run
         time.sleep(0.2)
-
-
-def test_what_was_used_last_is_there_again_and_can_be_reset(lab_with_platform: Lab, opened: Open):
-    page = opened(lab_with_platform, "again.ipynb", "1", parameters="days = 7\n")
-    dialog = open_dialog(page)
-    dialog.get_by_label("days").fill("9")
-    dialog.get_by_label("days").press("Enter")
-    expect(dialog).to_have_count(0)
-
-    dialog = open_dialog(page)
-    expect(dialog.get_by_label("days")).to_have_value("9")
-    dialog.get_by_role("button", name="Reset").click()
-
-    expect(dialog.get_by_label("days")).to_have_value("7")
-    expect(dialog.get_by_label("days")).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(dialog).to_have_count(0)
 
 
 def test_a_daily_schedule_becomes_a_job_and_is_replaced_and_edited(
@@ -218,6 +221,8 @@ def test_a_daily_schedule_becomes_a_job_and_is_replaced_and_edited(
     expect(dialog.get_by_label("Changes")).to_contain_text("-  expression: 30 7 * * *")
     expect(dialog.get_by_label("Changes")).to_contain_text("+  expression: 0 6 * * 1,3")
     dialog.get_by_role("button", name="Replace").click()
+    toast = page.get_by_role("alert").filter(has_text=re.compile("Scheduled sales-v2: next.*06:00"))
+    toast.get_by_role("button", name="See schedules").click()
     expect(dialog).to_have_count(0)
     stored = job_of(lab, "sales-v2")
     assert stored["version"] == 2
@@ -225,7 +230,7 @@ def test_a_daily_schedule_becomes_a_job_and_is_replaced_and_edited(
 
     # what it is now, to edit
     kept = stored["job"]["snapshot_id"]
-    dialog = edit(page, lab, f"{stored['job']['team']}/sales-v2")
+    dialog = edit(page, "sales-v2")
     expect(dialog.get_by_label("Repeat")).to_have_value("weekly")
     expect(dialog.get_by_role("checkbox", name="Wed")).to_be_checked()
     expect(dialog.get_by_label("days")).to_have_value("8")
@@ -241,21 +246,26 @@ def test_a_daily_schedule_becomes_a_job_and_is_replaced_and_edited(
     (task,) = stored["job"]["tasks"]
     assert (task["parameters"], task["retries"]) == ({"days": 10}, 2)
 
+    # with the notebook as it is now
+    page.get_by_role("tab", name="Sales (v2).ipynb").click()
+    page.locator(".jp-Notebook .cm-content").last.click()
+    page.keyboard.type("  # changed\n")
+    dialog = edit(page, "sales-v2")
+    dialog.get_by_role("checkbox", name="Update the job to what Sales (v2).ipynb is now").check()
+    expect(dialog.get_by_text("Saves and copies the notebook as it is now.")).to_be_visible()
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_have_count(0)
+    stored = job_of(lab, "sales-v2")
+    assert stored["version"] == 4
+    assert stored["job"]["snapshot_id"] != kept
+    assert "# changed" in (lab.root / "Sales (v2).ipynb").read_text()
 
-def edit(page: Page, lab: Lab, job: str) -> Locator:
-    """Open the dialog for a job, by a shortcut of the person's own."""
-    settings = lab.root.parent / "config/lab/user-settings/@jupyterlab/shortcuts-extension"
-    settings.mkdir(parents=True, exist_ok=True)
-    shortcut = {
-        "command": "element:schedule-notebook",
-        "args": {"job": job},
-        "keys": ["Ctrl Alt J"],
-        "selector": "body",
-    }
-    (settings / "shortcuts.jupyterlab-settings").write_text(json.dumps({"shortcuts": [shortcut]}))
-    page.reload()
-    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
-    page.keyboard.press("Control+Alt+j")
+
+def edit(page: Page, job: str) -> Locator:
+    """Open the dialog for a job, from the list of them."""
+    page.get_by_role("tab", name="Jobs", exact=True).click()
+    row = page.get_by_role("row").filter(has_text=job)
+    row.get_by_role("button", name=re.compile("^Edit")).click()
     return filled_in(page)
 
 
@@ -277,6 +287,11 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(
     expect(cron).to_have_accessible_description(re.compile("25"))
     cron.press("Enter")
     expect(cron).to_be_focused()
+
+    # the turns of the clock are marked
+    cron.fill("30 2 * 3,10 L7")
+    expect(dialog.get_by_role("status")).to_contain_text("The clock skips this time")
+    expect(dialog.get_by_role("status")).to_contain_text("The clock shows this time twice")
 
     cron.fill("0 5 * * *")
     expect(dialog.get_by_role("status")).to_contain_text("Every day at 05:00")
@@ -304,19 +319,6 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_typed_is_lost(
     assert all(entry["stored"]["job"]["name"] != "wrong" for entry in asked(lab, "/jobs")["items"])
 
 
-def test_the_turns_of_the_clock_are_marked(lab_with_platform: Lab, opened: Open):
-    page = opened(lab_with_platform, "dst.ipynb", "1")
-    dialog = open_dialog(page)
-    expect(dialog.get_by_text("No parameters cell: how to add one")).to_be_visible()
-
-    dialog.get_by_role("radio", name="On a schedule").check()
-    dialog.get_by_label("Repeat").select_option("Custom (cron)")
-    dialog.get_by_label("Cron expression").fill("30 2 * 3,10 L7")
-
-    expect(dialog.get_by_role("status")).to_contain_text("The clock skips this time")
-    expect(dialog.get_by_role("status")).to_contain_text("The clock shows this time twice")
-
-
 def test_while_the_platform_is_away_the_dialog_stays_and_says_how_to_start_it(
     lab: Lab, opened: Open
 ):
@@ -340,7 +342,60 @@ def test_while_the_platform_is_away_the_dialog_stays_and_says_how_to_start_it(
     expect(dialog.get_by_role("status")).to_contain_text("The Element platform is not running.")
 
 
-def test_it_needs_no_mouse_and_gives_the_focus_back(lab: Lab, opened: Open):
+def test_what_stands_in_the_way_is_said_before_it_is_sent(lab: Lab, opened: Open):
+    project = lab.root / "torn"
+    project.mkdir()
+    (project / "requirements.txt").write_text("chairs ==\n")
+    page = opened(lab, "torn/torn.ipynb", "1", "2", counts=(2, 1))
+    dialog = open_dialog(page)
+    before = dialog.get_by_role("region", name="Before it runs")
+    run = dialog.get_by_role("button", name="Run", exact=True)
+
+    warning = before.get_by_role("listitem").filter(has_text="Warning")
+    expect(warning).to_contain_text("Cells were run in another order than they stand in")
+    error = before.get_by_role("listitem").filter(has_text="Error")
+    expect(error).to_contain_text("requirements.txt")
+    expect(run).to_have_attribute("aria-disabled", "true")
+    expect(run).to_have_accessible_description("The environment cannot be built.")
+    page.keyboard.press("Enter")
+    expect(before).to_be_focused()
+    expect(before.get_by_role("alert")).to_contain_text("The environment cannot be built.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+
+    # repaired, only the warning is left, and going on accepts it
+    (project / "requirements.txt").unlink()
+    dialog = open_dialog(page)
+    expect(dialog.get_by_text("going on accepts it")).to_be_visible()
+    expect(run).to_have_attribute("aria-disabled", "false")
+
+
+def test_everybody_can_use_it_in_every_theme_and_in_a_narrow_window(lab: Lab, opened: Open):
+    page = opened(lab, "axe.ipynb", "1", parameters=PARAMETERS)
+
+    for theme in THEMES:
+        use_theme(page, theme)
+        dialog = open_dialog(page)
+        dialog.get_by_label("days").fill("x")
+        dialog.get_by_text("More options").click()
+        assert violations(page, ".jp-ElementSchedule") == []
+        dialog.get_by_role("radio", name="On a schedule").check()
+        dialog.get_by_label("Repeat").select_option("Every week")
+        expect(dialog.get_by_role("status")).to_contain_text("not running")
+        assert violations(page, ".jp-ElementSchedule") == []
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+
+    dialog = open_dialog(page)
+    dialog.get_by_role("radio", name="On a schedule").check()
+    page.set_viewport_size({"width": 240, "height": 600})
+    content = dialog.locator(".jp-Dialog-body")
+    assert content.evaluate("body => body.scrollWidth <= body.clientWidth")
+    assert content.evaluate("body => body.getBoundingClientRect().right <= innerWidth")
+    expect(dialog.get_by_role("button", name="Schedule")).to_be_in_viewport()
+
+
+def test_it_opens_from_the_menus_needs_no_mouse_and_gives_the_focus_back(lab: Lab, opened: Open):
     page = opened(lab, "keys.ipynb", "1", parameters="days = 7\n")
     page.locator(".jp-Notebook .cm-content").first.click()
     page.keyboard.press("Escape")
@@ -370,14 +425,10 @@ def test_it_needs_no_mouse_and_gives_the_focus_back(lab: Lab, opened: Open):
     expect(dialog).to_have_count(0)
     assert page.evaluate("document.activeElement.closest('.jp-NotebookPanel') !== null")
 
-
-def test_the_menus_offer_it_for_notebooks(lab: Lab, opened: Open):
-    page = opened(lab, "menus.ipynb", "1")
-
     page.get_by_role("menuitem", name="File", exact=True).click()
     page.get_by_role("menuitem", name="Schedule Notebook…").click()
     dialog = filled_in(page)
-    expect(dialog).to_contain_text("Schedule menus.ipynb")
+    expect(dialog).to_contain_text("Schedule keys.ipynb")
     dialog.get_by_role("button", name="Cancel").click()
     expect(dialog).to_have_count(0)
 

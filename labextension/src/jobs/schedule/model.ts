@@ -6,9 +6,10 @@ import { VDomModel } from '@jupyterlab/ui-components';
 import { UUID } from '@lumino/coreutils';
 import { Signal } from '@lumino/signaling';
 
+import { problemOf } from '../../api/client';
 import type { components } from '../../api/schema';
 import type { Inspection, Parameter, Problem } from '../../api/types';
-import { EnvironmentModel, problemOf } from '../../environments/model';
+import { EnvironmentModel } from '../../environments/model';
 import type { IServices } from '../services';
 import { documentOf, kernelOf } from './document';
 import type { Faults, IForm } from './form';

@@ -162,7 +162,7 @@ function Typed({
   const control = controlOf(parameter, typed);
   const common = {
     ...tied,
-    placeholder: typed.none ? 'None' : parameter.default_source,
+    placeholder: typed.none ? trans.__('None') : parameter.default_source,
     value: typed.none ? '' : typed.text,
     onChange: (event: React.ChangeEvent<HTMLInputElement | HTMLTextAreaElement>) =>
       give({ text: event.target.value, none: false })

@@ -117,7 +117,7 @@ function FindingLine({
       {cell === null ? null : (
         <span className="jp-ElementAside"> {trans.__('Cell %1.', String(cell + 1))}</span>
       )}
-      {paths.length > 0 ? (
+      {paths.length > NAMED ? (
         <details className="jp-ElementFolded">
           <summary>{trans._n('%1 file', '%1 files', paths.length)}</summary>
           <ul>
@@ -130,6 +130,9 @@ function FindingLine({
     </Line>
   );
 }
+
+/** So many files are named by the message itself. */
+const NAMED = 3;
 
 const SIGNS = { error: '✕', warning: '⚠', info: 'ℹ' };
 

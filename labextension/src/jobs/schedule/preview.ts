@@ -4,9 +4,9 @@
 import { VDomModel } from '@jupyterlab/ui-components';
 import { Debouncer } from '@lumino/polling';
 
+import { problemOf } from '../../api/client';
 import type { components } from '../../api/schema';
 import type { Problem } from '../../api/types';
-import { problemOf } from '../../environments/model';
 import type { IElementClient } from '../../tokens';
 import type { ScheduleInput } from './when';
 

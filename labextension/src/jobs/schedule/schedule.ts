@@ -14,6 +14,9 @@ import { fireIn } from './words';
 
 export type { Subject } from './model';
 
+/** How long a notice with a button stays, in milliseconds. */
+const STAYS = 10_000;
+
 let isOpen = false;
 
 /** Show the dialog, and return when it is closed. */
@@ -35,21 +38,20 @@ export async function schedule(services: IServices, subject: Subject): Promise<v
   }
 }
 
-function tell(accepted: Accepted, { commands, trans }: IServices): void {
+function tell(accepted: Accepted, { commands, trans, watched }: IServices): void {
   if (accepted.kind === 'run') {
+    const name = PathExt.basename(accepted.path);
     const run = { run_id: accepted.runId };
-    Notification.success(
-      trans.__('Running %1 in the background.', PathExt.basename(accepted.path)),
-      {
-        autoClose: 5_000,
-        actions: [
-          {
-            label: trans.__('See run'),
-            callback: () => void commands.execute(CommandIDs.openRun, run)
-          }
-        ]
-      }
-    );
+    watched.add(accepted.runId, name);
+    Notification.success(trans.__('Running %1 in the background.', name), {
+      autoClose: STAYS,
+      actions: [
+        {
+          label: trans.__('See run'),
+          callback: () => void commands.execute(CommandIDs.openRun, run)
+        }
+      ]
+    });
     return;
   }
   const { stored, next } = accepted;
@@ -60,7 +62,7 @@ function tell(accepted: Accepted, { commands, trans }: IServices): void {
       ? trans.__('Scheduled %1: next %2.', stored.job.name, fireIn(next.at, timezone))
       : trans.__('Saved the job %1.', stored.job.name),
     {
-      autoClose: 5_000,
+      autoClose: STAYS,
       actions: [
         {
           label: trans.__('See schedules'),
