@@ -8,7 +8,14 @@ from typing import Annotated
 from pydantic import Field
 
 from element_jupyter.core.access import Action
-from element_jupyter.core.errors import Invalid
+from element_jupyter.core.errors import Invalid, NotFound
+from element_jupyter.core.jobs import NotebookPath
+from element_jupyter.core.notebooks import (
+    MAX_NOTEBOOK_BYTES,
+    cells_of,
+    parse_notebook,
+    source_of,
+)
 from element_jupyter.core.snapshots import MANIFEST_BYTES, MANIFEST_ENTRIES, Manifest, load
 from element_jupyter.core.values import Digest, Value
 from element_jupyter.service.http import Answer, Route, Upload, allow
@@ -25,6 +32,19 @@ class Missing(Value):
     """Blobs that are not stored."""
 
     missing: tuple[Digest, ...]
+
+
+class NotebookCell(Value):
+    """A cell without its outputs."""
+
+    kind: str
+    source: str
+
+
+class NotebookCells(Value):
+    """What a notebook says, without what it has put out."""
+
+    cells: tuple[NotebookCell, ...]
 
 
 async def list_missing_blobs(services: Services, body: Digests) -> Missing:
@@ -50,6 +70,31 @@ async def get_snapshot(services: Services, snapshot_id: Digest) -> Answer[Manife
     return Answer(manifest, etag=snapshot_id)
 
 
+async def get_snapshot_notebook(
+    services: Services, snapshot_id: Digest, path: NotebookPath
+) -> NotebookCells:
+    """Get the cells of a notebook of a snapshot."""
+    return await asyncio.to_thread(_cells, services, snapshot_id, path)
+
+
+def _cells(services: Services, snapshot_id: str, path: str) -> NotebookCells:
+    manifest = load(services.blobs, snapshot_id)
+    path = manifest.link_targets().get(path, path)
+    digests = {entry.path: entry.digest for entry in manifest.entries if entry.link is None}
+    if path not in digests:
+        raise NotFound(
+            f"The snapshot holds no '{path}'.", "Its manifest names what it holds.", field="path"
+        )
+    with services.blobs.open(digests[path]) as file:
+        document = parse_notebook(file.read(MAX_NOTEBOOK_BYTES + 1))
+    return NotebookCells(
+        cells=tuple(
+            NotebookCell(kind=cell["cell_type"], source=source_of(cell))
+            for cell in cells_of(document)
+        )
+    )
+
+
 def _blob_bytes(services: Services) -> int:
     # a manifest is a blob too
     return max(services.limits.refuse_bytes, MANIFEST_BYTES)
@@ -66,4 +111,10 @@ ROUTES = (
         body_limit_bytes=_blob_bytes,
     ),
     Route("GET", "/snapshots/{snapshot_id}", get_snapshot, access=allow(Action.READ)),
+    Route(
+        "GET",
+        "/snapshots/{snapshot_id}/notebooks/{path:path}",
+        get_snapshot_notebook,
+        access=allow(Action.READ),
+    ),
 )

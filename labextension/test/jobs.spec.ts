@@ -4,6 +4,7 @@ import { nullTranslator } from '@jupyterlab/translation';
 import { ElementProblem } from '../src/api/client';
 import type { Run } from '../src/api/types';
 import { changesBetween, filesBetween } from '../src/jobs/list/changes';
+import { diffLines, hunksOf } from '../src/jobs/list/lines';
 import type { RunPage } from '../src/jobs/list/runs';
 import { RunsModel } from '../src/jobs/list/runs';
 import type { JobPage } from '../src/jobs/list/schedules';
@@ -450,5 +451,49 @@ describe('two versions of a job', () => {
       { path: 'gone.csv', what: 'removed' },
       { path: 'new.csv', what: 'added' }
     ]);
+  });
+});
+
+describe('two texts', () => {
+  const written = (before: string, after: string) =>
+    diffLines([...before], [...after]).map(({ mark, text }) => mark.trim() + text);
+
+  it('differ in as few lines as may be', () => {
+    expect(written('abc', 'abc')).toEqual(['a', 'b', 'c']);
+    expect(written('abcd', 'axcd')).toEqual(['a', '-b', '+x', 'c', 'd']);
+    expect(written('abcabba', 'cbabac').filter(line => line.length > 1)).toHaveLength(5);
+    expect(written('', 'ab')).toEqual(['+a', '+b']);
+    expect(written('aa', 'a')).toEqual(['a', '-a']);
+  });
+
+  it('become one another by what is taken away and added', () => {
+    const [before, after] = ['the quick brown fox', 'a quicker brown box'];
+    const lines = diffLines([...before], [...after]);
+    const side = (other: string) =>
+      lines
+        .filter(({ mark }) => mark !== other)
+        .map(({ text }) => text)
+        .join('');
+
+    expect([side('+'), side('-')]).toEqual([before, after]);
+  });
+
+  it('are shown around what differs', () => {
+    const lines = diffLines([...'abcdefghi'], [...'abcdXfghi']);
+
+    expect(hunksOf(lines, 1).map(line => line && line.mark.trim() + line.text)).toEqual([
+      'd',
+      '-e',
+      '+X',
+      'f',
+      null
+    ]);
+    expect(hunksOf(diffLines(['a'], ['a']))).toEqual([]);
+  });
+
+  it('of very many lines are compared in a moment', () => {
+    const many = (word: string) => Array.from({ length: 50_000 }, (_, at) => `${word} ${at}`);
+
+    expect(diffLines(many('a'), many('b'))).toHaveLength(100_000);
   });
 });

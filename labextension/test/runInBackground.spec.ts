@@ -71,7 +71,6 @@ describe('runInBackground', () => {
     await runInBackground(platform, 'work/reports/daily.ipynb', null);
 
     expect(platform.asked).toEqual([
-      ['post /platform', undefined],
       ['post /snapshots', { path: 'work/reports/daily.ipynb' }],
       [
         'post /runs',
@@ -102,7 +101,7 @@ describe('runInBackground', () => {
 
     await runInBackground(platform, 'daily.ipynb', null);
 
-    expect(platform.asked[2][1]).toMatchObject({ parameters: { limit: 3 } });
+    expect(platform.asked[1][1]).toMatchObject({ parameters: { limit: 3 } });
   });
 
   it('offers to change values that the notebook no longer takes', async () => {
@@ -132,7 +131,7 @@ describe('runInBackground', () => {
   });
 
   it('saves unsaved changes first', async () => {
-    const platform = services({ 'post /platform': refusal(null) });
+    const platform = services({ 'post /snapshots': refusal(null) });
     const order: string[] = [];
     const panel = {
       context: {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 
 from element_jupyter.core.snapshots import Manifest
 
@@ -73,3 +74,27 @@ async def test_a_job_of_a_snapshot_that_lacks_a_file_is_refused(plane):
     job = await plane.job(snapshot_id=manifest.snapshot_id)
     answer = await plane.client.put("/jobs/ada/sales", json=job)
     assert (answer.status_code, answer.json()["field"]) == (400, "snapshot_id")
+
+
+async def test_the_cells_of_a_notebook_are_read_from_its_snapshot_without_outputs(plane):
+    output = {"output_type": "stream", "name": "stdout", "text": "5 MB"}
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": ["# Sales\n", "of today"]},
+        {"cell_type": "code", "metadata": {}, "source": "x = 1", "outputs": [output],
+         "execution_count": 1},
+    ]  # fmt: skip
+    notebook = {"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": cells}
+    files = {"a b/sales.ipynb": json.dumps(notebook).encode(), "bad.ipynb": b"[]"}
+    snapshot_id = await plane.snapshot(files)
+
+    answer = await plane.client.get(f"/snapshots/{snapshot_id}/notebooks/a%20b/sales.ipynb")
+
+    assert answer.json() == {
+        "cells": [
+            {"kind": "markdown", "source": "# Sales\nof today"},
+            {"kind": "code", "source": "x = 1"},
+        ]
+    }
+    for path, status in (("other.ipynb", 404), ("bad.ipynb", 400), ("..%2Fx.ipynb", 400)):
+        answer = await plane.client.get(f"/snapshots/{snapshot_id}/notebooks/{path}")
+        assert answer.status_code == status, answer.text

@@ -265,7 +265,10 @@ def test_the_history_of_a_job_says_what_changed(page: Page, platform: Platform):
 
     expect(panel.locator("del")).to_have_text("0 6 * * 1-5")
     expect(panel.locator("ins")).to_have_text("0 7 * * *")
-    expect(panel.get_by_role("list", name="Files")).to_contain_text("grown.ipynb was changed")
+    panel.get_by_role("list", name="Files").get_by_text("grown.ipynb was changed").click()
+    difference = panel.locator("pre", has_text="# %%")
+    expect(difference).to_contain_text("- print(1)")
+    expect(difference).to_contain_text("+ print(2)")
 
 
 def test_the_keyboard_reaches_everything_and_a_narrow_place_holds_it(

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import httpx
 import nbformat
-import psutil
 import pytest
 from playwright.sync_api import Page, expect
 
-from element_jupyter.platform.state import read_state
-from tests.platform_fixture import free_ports, wait_until
+from tests.platform_fixture import wait_until
 from tests.server.running import JUPYTER_TOKEN, Lab
-from tests.ui.conftest import choose_from_palette, running_jupyterlab
+from tests.ui.conftest import choose_from_palette
 
 pytestmark = pytest.mark.browser
 
@@ -26,27 +24,6 @@ OUTAGE = (
 NOTHING_IS_AWAITED = "!Object.keys(localStorage).some(key => key.startsWith('element:watched-run'))"
 
 OpenNotebook = Callable[[Lab], Page]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab with no platform behind it, that starts none."""
-    home = tmp_path_factory.mktemp("lab")
-    with running_jupyterlab(home, {"ELEMENT_ON_DEMAND_SECONDS": "0"}) as lab:
-        yield lab
-
-
-@pytest.fixture
-def lab_on_demand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """JupyterLab with no platform behind it, that starts what runs notebooks."""
-    variables = {"ELEMENT_AIRFLOW": "false", **free_ports()}
-    with running_jupyterlab(tmp_path_factory.mktemp("lab"), variables) as lab:
-        yield lab
-    state = read_state(lab.data / "state.json")
-    if state is not None:
-        started = psutil.Process(state.pid)
-        started.terminate()
-        started.wait(60)
 
 
 @pytest.fixture
@@ -113,16 +90,6 @@ def test_a_notebook_runs_to_its_end_in_the_background(
     expect(page.get_by_text("daily.ipynb has run.")).to_be_visible()
     page.get_by_role("button", name="See run").first.click()
     expect(page.locator("[id^=element-run-r-]")).to_be_visible()
-
-
-def test_where_there_is_no_platform_what_runs_notebooks_is_started(
-    lab_on_demand: Lab, open_notebook: OpenNotebook
-):
-    page = open_notebook(lab_on_demand)
-
-    page.get_by_role("button", name="Run this notebook in the background now").click()
-
-    expect(page.get_by_text("daily.ipynb has run.")).to_be_visible(timeout=120_000)
 
 
 def test_a_notebook_that_fails_is_told_with_its_error(

@@ -416,6 +416,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/snapshots/{snapshot_id}/notebooks/{path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the cells of a notebook of a snapshot */
+        get: operations["get_snapshot_notebook"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/status": {
         parameters: {
             query?: never;
@@ -1267,6 +1284,24 @@ export interface components {
             level?: "info" | "warning";
             /** Message */
             message: string;
+        };
+        /**
+         * NotebookCell
+         * @description A cell without its outputs.
+         */
+        NotebookCell: {
+            /** Kind */
+            kind: string;
+            /** Source */
+            source: string;
+        };
+        /**
+         * NotebookCells
+         * @description What a notebook says, without what it has put out.
+         */
+        NotebookCells: {
+            /** Cells */
+            cells: components["schemas"]["NotebookCell"][];
         };
         /** NotebookSaved */
         NotebookSaved: {
@@ -3126,6 +3161,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Manifest"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_snapshot_notebook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                snapshot_id: string;
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NotebookCells"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

@@ -101,7 +101,7 @@ function tellRefused({ commands, trans }: IServices, path: string, reason: unkno
   });
 }
 
-/** Save, have something there that runs notebooks, snapshot, start; the id of the run. */
+/** Save, snapshot, start; the id of the run. */
 async function submit(
   { client, state }: IServices,
   path: string,
@@ -110,7 +110,6 @@ async function submit(
   if (panel?.context.model.dirty) {
     await panel.context.save();
   }
-  await client.call('post', '/platform');
   const parameters = (await remembered(state, path)) as Parameters;
   const snapshot = await withPlatform(client, () =>
     client.call('post', '/snapshots', { body: { path } })

@@ -4,13 +4,12 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { problemOf } from '../../api/client';
 import type { components } from '../../api/schema';
-import type { Problem } from '../../api/types';
 import { Ago, Trouble, Waiting } from '../../environments/parts';
 import type { IElementClient } from '../../tokens';
-import type { IFileChange } from './changes';
-import { changesBetween, filesBetween } from './changes';
+import { useAnswer } from './answer';
+import { changesBetween } from './changes';
+import { FilesView } from './filesView';
 import type { StoredJob } from './words';
 import { moment } from './words';
 
@@ -28,10 +27,6 @@ interface IHistory {
   more: boolean;
   fires: FireRecord[];
 }
-
-/** What a question to the server has come to. */
-type Asked<Answer> =
-  { kind: 'loading' } | { kind: 'failed'; problem: Problem } | { kind: 'ready'; answer: Answer };
 
 const VERSIONS = 20;
 const FIRES = 5;
@@ -157,7 +152,7 @@ function Version({
               </dl>
             ) : null}
             {files ? (
-              <Files
+              <FilesView
                 before={before.job.snapshot_id}
                 after={version.job.snapshot_id}
                 client={client}
@@ -171,58 +166,6 @@ function Version({
   );
 }
 
-/** The files that two snapshots do not share. */
-function Files({
-  before,
-  after,
-  client,
-  trans
-}: {
-  before: string;
-  after: string;
-  client: IElementClient;
-  trans: TranslationBundle;
-}): React.ReactElement {
-  const [asked, again] = useAnswer(async () => {
-    const manifest = (snapshot_id: string) =>
-      client.call('get', '/snapshots/{snapshot_id}', { path: { snapshot_id } });
-    const [old, young] = await Promise.all([manifest(before), manifest(after)]);
-    return filesBetween(old, young);
-  });
-  switch (asked.kind) {
-    case 'loading':
-      return <Waiting text={trans.__('Comparing the files…')} />;
-    case 'failed':
-      return (
-        <Trouble
-          title={trans.__('The files could not be compared.')}
-          problem={asked.problem}
-          again={again}
-          trans={trans}
-        />
-      );
-    case 'ready':
-      return (
-        <ul className="jp-ElementFiles" aria-label={trans.__('Files')}>
-          {asked.answer.map(file => (
-            <li key={file.path}>{fileWord(file, trans)}</li>
-          ))}
-        </ul>
-      );
-  }
-}
-
-function fileWord({ path, what }: IFileChange, trans: TranslationBundle): string {
-  switch (what) {
-    case 'added':
-      return trans.__('%1 was added', path);
-    case 'removed':
-      return trans.__('%1 was removed', path);
-    case 'changed':
-      return trans.__('%1 was changed', path);
-  }
-}
-
 function becameOf(state: FireRecord['state'], trans: TranslationBundle): string {
   switch (state) {
     case 'due':
@@ -234,22 +177,4 @@ function becameOf(state: FireRecord['state'], trans: TranslationBundle): string 
     case 'missed':
       return trans.__('missed.');
   }
-}
-
-/** Ask once, and again when that is wanted; what comes after the view is gone is dropped. */
-function useAnswer<Answer>(ask: () => Promise<Answer>): [Asked<Answer>, () => void] {
-  const [asked, set] = React.useState<Asked<Answer>>({ kind: 'loading' });
-  const [times, setTimes] = React.useState(0);
-  React.useEffect(() => {
-    let gone = false;
-    set({ kind: 'loading' });
-    ask().then(
-      answer => gone || set({ kind: 'ready', answer }),
-      (reason: unknown) => gone || set({ kind: 'failed', problem: problemOf(reason) })
-    );
-    return () => {
-      gone = true;
-    };
-  }, [times]);
-  return [asked, () => setTimes(times + 1)];
 }
