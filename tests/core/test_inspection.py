@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from element_jupyter.core.hidden_state import RunCell, find_hidden_state
@@ -156,6 +156,7 @@ COUNTS = st.lists(st.none() | st.integers(1, 30), max_size=12)
 
 
 @given(COUNTS)
+@settings(deadline=None)
 def test_a_warning_is_given_exactly_when_a_run_would_go_another_way(counts):
     found = find_hidden_state([RunCell(index, count) for index, count in enumerate(counts)])
 
@@ -167,6 +168,7 @@ def test_a_warning_is_given_exactly_when_a_run_would_go_another_way(counts):
 
 
 @given(COUNTS, st.integers(1, 1000))
+@settings(deadline=None)
 def test_it_does_not_matter_where_the_numbers_start(counts, more):
     first = find_hidden_state([RunCell(index, count) for index, count in enumerate(counts)])
     later = [None if count is None else count + more for count in counts]
@@ -178,6 +180,7 @@ def test_it_does_not_matter_where_the_numbers_start(counts, more):
 
 
 @given(st.lists(st.none() | st.integers(1, 30), min_size=1, max_size=12))
+@settings(deadline=None)
 def test_what_stands_out_is_a_cell_of_the_notebook(counts):
     found = find_hidden_state([RunCell(2 * index, count) for index, count in enumerate(counts)])
 
@@ -302,6 +305,37 @@ def test_code_that_no_person_wrote_takes_no_time():
     assert needed("x = " + "+".join(["'a'"] * 5_000)) == set()
     assert needed("x = " + "[" * 150 + "]" * 150, "y" * 3_000_000) == set()
     assert len(needed(*(f"x = 'a{number}.csv'" for number in range(2_000)))) == 500
+
+
+WORDS = st.sampled_from(
+    [
+        *(
+            "open",
+            "Path",
+            "os.path.join",
+            "f'{x}'",
+            "'a/b.csv'",
+            "x",
+            "..",
+            "~",
+            "/",
+            "+",
+            "=",
+            ",",
+        ),
+        *("(", ")", "[", "]", "{", "}", ":", "\n", "\n    ", " ", "%", "%%", "%cd", "!", "?", "#"),
+        *("import", "from", "def f", "for x in", "with", "lambda", "match x", ".parents[3]", "\\"),
+    ]
+)
+
+
+@given(st.lists(st.lists(WORDS, max_size=30).map("".join) | st.text(), max_size=4))
+@settings(max_examples=300, deadline=None)
+def test_no_text_of_cells_is_too_strange(sources):
+    code = read_code(a_notebook(*sources))
+
+    assert all(file.path.isprintable() for file in code.names.files)
+    assert all(0 <= file.cell < len(sources) for file in code.names.files)
 
 
 # ---------------------------------------------------------------------------------------- packages
