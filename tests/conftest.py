@@ -18,6 +18,7 @@ SHARE_A_PLATFORM = {
     "tests/platform/test_airflow.py",
     "tests/platform/test_same_environment.py",
     "tests/provider/test_in_airflow.py",
+    "tests/ui/test_airflow.py",
 }
 
 

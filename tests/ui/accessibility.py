@@ -13,14 +13,17 @@ RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pr
 
 
 def violations(page: Page, *within: str) -> list[str]:
-    """Return what is wrong with what some selectors find, each as a line to read."""
+    """Return what is wrong with what some selectors find, each as a line to read.
+
+    Left out are outputs, whose colours are those of JupyterLab's own renderers.
+    """
     if not page.evaluate("Boolean(window.axe)"):
         page.add_script_tag(content=AXE.read_text())
         # JupyterLab's body is 0 px high and cuts off what is outside; axe takes all for hidden
         page.add_style_tag(content="body { height: 100vh }")
     found = page.evaluate(
         """async ([include, values]) => (await axe.run(
-            { include },
+            { include, exclude: [['.jp-OutputArea']] },
             { runOnly: { type: 'tag', values }, resultTypes: ['violations'] }
         )).violations""",
         [[[each] for each in within], RULES],

@@ -38,7 +38,7 @@ export function Head({ model, actions, trans }: IProps): React.ReactElement | nu
   }
   const stale = state.kind === 'known' ? state.stale : null;
   return (
-    <header className="jp-ElementRun-head">
+    <div className="jp-ElementRun-head">
       {stale ? (
         <Trouble
           title={trans.__('Not updated since %1', new Date(model.updatedAt).toLocaleTimeString())}
@@ -56,7 +56,7 @@ export function Head({ model, actions, trans }: IProps): React.ReactElement | nu
       {model.refusal ? <Trouble problem={model.refusal.problem} trans={trans} /> : null}
       <Progress model={model} run={run} trans={trans} />
       <Outcome model={model} run={run} actions={actions} trans={trans} />
-    </header>
+    </div>
   );
 }
 
