@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.server.running import Lab
+from tests.ui.accessibility import THEMES, use_theme, violations
 from tests.ui.runs import OpenRun, finish, markdown, opening, rest, start, waits_for
 
 pytestmark = pytest.mark.browser
@@ -68,6 +69,11 @@ def test_outputs_come_while_the_notebook_runs_and_are_there_again_after_a_reload
         expect(cell(page, 2).locator(".jp-RenderedImage img")).to_be_visible()
         expect(cell(page, 2).locator(".jp-RenderedSVG img")).to_have_count(1)
         expect(cell(page, 3).locator(".jp-OutputArea")).to_have_text("step 4")
+        source = cell(page, 3).locator(".jp-ElementCell-source").bounding_box()
+        below = cell(page, 3).locator(".jp-OutputArea").bounding_box()
+        assert source
+        assert below
+        assert source["y"] + source["height"] <= below["y"]
         expect(cell(page, 4)).to_have_attribute("data-state", "running")
         expect(page.locator(".jp-ElementRun-now code")).to_have_text("import pathlib, time")
 
@@ -124,6 +130,9 @@ def test_a_failure_is_told_in_words_and_opened_where_it_happened(
     page.get_by_role("searchbox", name="Search the log").fill("zerodivision")
     expect(page.get_by_role("log")).to_contain_text("ZeroDivisionError: division by zero")
     expect(page.get_by_role("log")).not_to_contain_text("Cell 4 failed")
+    for theme in THEMES:
+        use_theme(page, theme)
+        assert violations(page, ".jp-ElementRun-front", ".jp-ElementCell-prompt") == []
 
     box.get_by_role("button", name="Open at the failing cell").click()
 
@@ -202,11 +211,18 @@ def test_nothing_is_followed_behind_another_tab_and_a_narrow_window_will_do(
     lab_with_platform: Lab, open_run: OpenRun, gate: Path
 ):
     lab = lab_with_platform
-    run_id = start(lab, "narrow.ipynb", "print('a' * 500)", waits_for(gate), "print('later')")
+    cells = ("print('a' * 500)", waits_for(gate), "print('later')")
+    gate.touch()
+    finish(lab, start(lab, "narrow.ipynb", *cells))
+    gate.unlink()
+    run_id = start(lab, "narrow.ipynb", *cells)
     page = open_run(lab, run_id, width=340, theme="Dark")
     expect(cell(page, 1)).to_contain_text("aaa")
+    # by how long the run before has taken
+    left = re.compile("about .* left|longer than the usual")
+    expect(page.locator(".jp-ElementRun-now")).to_have_text(left)
     view = page.locator(".jp-ElementRun")
-    assert view.evaluate("each => each.scrollWidth <= each.clientWidth")
+    assert view.evaluate("each => each.clientWidth <= 280 && each.scrollWidth <= each.clientWidth")
 
     with page.expect_event("requestfailed", lambda request: "/events" in request.url):
         page.get_by_role("button", name="New Launcher").click()
@@ -216,3 +232,19 @@ def test_nothing_is_followed_behind_another_tab_and_a_narrow_window_will_do(
         page.get_by_role("tab", name="narrow.ipynb").click()
     expect(cell(page, 3)).to_contain_text("later")
     expect(cell(page, 1).locator(".jp-OutputArea")).to_have_text("a" * 500)
+
+
+def test_of_a_long_notebook_what_is_near_is_drawn_and_the_rest_when_it_is_reached(
+    lab_with_platform: Lab, open_run: OpenRun
+):
+    lab = lab_with_platform
+    run_id = start(lab, "long.ipynb", *(f"print({number}, 'x' * 20_000)" for number in range(200)))
+    assert finish(lab, run_id)["state"] == "succeeded"
+    page = open_run(lab, run_id)
+    expect(page.locator(".jp-ElementCell")).to_have_count(200)
+    expect(cell(page, 1)).to_contain_text("xxx")
+    assert page.locator(".jp-ElementRun .jp-OutputArea").count() < 50
+
+    cell(page, 200).scroll_into_view_if_needed()
+
+    expect(cell(page, 200)).to_contain_text("199 xxx")

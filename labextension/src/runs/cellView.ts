@@ -1,17 +1,15 @@
 /**
  * One cell of the executed notebook, to be read only.
  */
-import type * as nbformat from '@jupyterlab/nbformat';
-import { OutputAreaModel, SimplifiedOutputArea } from '@jupyterlab/outputarea';
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { MimeModel } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Panel, Widget } from '@lumino/widgets';
 
-import { sizeOf } from '../environments/parts';
+import { CellOutputs } from './cellOutputs';
 import type { ICell } from './cells';
-import { joined } from './cells';
-import { harmless, withAttachments } from './outputs';
+import { heightOf } from './height';
+import { withAttachments, withoutMath } from './outputs';
 import { lasted } from './words';
 
 interface IOptions {
@@ -21,14 +19,8 @@ interface IOptions {
   language: () => string;
 }
 
-/** Texts beyond this many characters are shown when they are asked for: drawing them takes time. */
-const MOST_CHARACTERS = 200_000;
-
-/** How many outputs of one cell are drawn unasked. */
-const MOST_OUTPUTS = 100;
-
-/** How high a line is before it is measured, in pixels. */
-const LINE = 17;
+/** Sources beyond this many characters are not coloured. */
+const MOST_CHARACTERS = 50_000;
 
 /**
  * Shows its source at once; what takes time to draw when it is told to.
@@ -43,12 +35,18 @@ export class CellView extends Panel {
     this.addClass('jp-ElementCell');
     this.node.setAttribute('role', 'group');
     this.node.tabIndex = -1;
-    this._prompt = document.createElement('div');
-    this._prompt.className = 'jp-ElementCell-prompt';
-    this._source = document.createElement('div');
-    this._source.className = 'jp-ElementCell-source';
-    this.node.append(this._prompt, this._source);
+    this._prompt = new Widget();
+    this._prompt.addClass('jp-ElementCell-prompt');
+    this.addWidget(this._prompt);
+    this._source = new Widget();
+    this._source.addClass('jp-ElementCell-source');
+    this.addWidget(this._source);
     this._describe();
+  }
+
+  /** About how high it is before it is drawn, in pixels. */
+  get height(): number {
+    return this._height;
   }
 
   /** Show what the cell is now. What is drawn already is changed where it differs. */
@@ -56,36 +54,53 @@ export class CellView extends Panel {
     const before = this._cell;
     this._cell = cell;
     if (before.source !== cell.source || before.type !== cell.type) {
-      this._isDrawn = false;
+      this._isSourceDrawn = false;
       this._rendered?.dispose();
       this._rendered = null;
+      this._source.show();
     }
     this._describe();
-    if (this._near) {
+    if (this._isNear) {
       this.draw();
     }
   }
 
   /** Draw what takes time; from now on, changes are drawn as they come. */
   draw(): void {
-    this._near = true;
-    if (!this._isDrawn) {
-      this._isDrawn = true;
-      if (this._cell.type === 'markdown') {
-        this._drawMarkdown();
-      } else if (this._cell.type === 'code') {
-        void this._highlight();
-      }
+    while (this.drawSome()) {
+      // until all is there
     }
-    this._drawOutputs();
   }
 
-  dispose(): void {
-    if (this.isDisposed) {
-      return;
+  /** Draw the next thing that takes time; false when there is nothing more. */
+  drawSome(): boolean {
+    const isMore = this._drawNext();
+    if (!isMore) {
+      this.node.style.minHeight = '';
     }
-    this._model?.dispose();
-    super.dispose();
+    return isMore;
+  }
+
+  private _drawNext(): boolean {
+    this._isNear = true;
+    const { type, outputs, shortened } = this._cell;
+    if (!this._isSourceDrawn) {
+      this._isSourceDrawn = true;
+      if (type === 'markdown') {
+        this._drawMarkdown();
+      } else if (type === 'code') {
+        void this._highlight();
+      }
+      return outputs.length > 0 || this._outputs !== null;
+    }
+    if (!this._outputs) {
+      if (!outputs.length && !shortened) {
+        return false;
+      }
+      this._outputs = new CellOutputs(this._options);
+      this.addWidget(this._outputs);
+    }
+    return this._outputs.draw(outputs, shortened, 1);
   }
 
   /** The prompt, the source as plain text, and how the cell went. */
@@ -95,16 +110,20 @@ export class CellView extends Panel {
     this.node.dataset.state = state;
     this.node.dataset.type = type;
     this.node.setAttribute('aria-label', trans.__('Cell %1', index + 1));
+    if (!this._isNear) {
+      this._height = heightOf(this._cell);
+      this.node.style.minHeight = `${this._height}px`;
+      this.node.style.containIntrinsicSize = `auto ${this._height}px`;
+    }
     const text = source ?? firstLine;
     if (this._shownSource !== text) {
       this._shownSource = text;
       const plain = document.createElement('pre');
       plain.textContent = text;
-      this._source.replaceChildren(plain);
-      const lines = text.split('\n').length + 2;
-      this.node.style.containIntrinsicSize = `auto ${lines * LINE}px`;
+      this._source.node.replaceChildren(plain);
     }
     if (type !== 'code') {
+      this._prompt.node.replaceChildren();
       return;
     }
     const count =
@@ -118,7 +137,7 @@ export class CellView extends Panel {
       const how = document.createElement('span');
       how.className = 'jp-ElementCell-how';
       how.textContent = seconds === null ? word : `${word} ${lasted(seconds, trans)}`;
-      this._prompt.replaceChildren(number, how);
+      this._prompt.node.replaceChildren(number, how);
     }
   }
 
@@ -147,12 +166,12 @@ export class CellView extends Panel {
     const renderer = registry.createRenderer('text/markdown');
     this._rendered = renderer;
     this.addWidget(renderer);
-    this._source.hidden = true;
+    this._source.hide();
     renderer
       .renderModel(new MimeModel({ data: { 'text/markdown': source }, trusted: false }))
       .catch(() => {
         renderer.dispose();
-        this._source.hidden = false;
+        this._source.show();
       });
   }
 
@@ -166,13 +185,13 @@ export class CellView extends Panel {
     const longest = Math.max(2, ...(source.match(/`+/g) ?? []).map(run => run.length));
     const fence = '`'.repeat(longest + 1);
     const text = `${fence}${language}\n${source}\n${fence}\n`;
-    const renderer = this._options.rendermime.createRenderer('text/markdown');
+    const renderer = withoutMath(this._options.rendermime).createRenderer('text/markdown');
     try {
       await renderer.renderModel(
         new MimeModel({ data: { 'text/markdown': text }, trusted: false })
       );
       const code = renderer.node.querySelector('pre code');
-      const plain = this._source.firstElementChild;
+      const plain = this._source.node.firstElementChild;
       if (
         plain &&
         code?.textContent?.trimEnd() === source.trimEnd() &&
@@ -187,162 +206,14 @@ export class CellView extends Panel {
     }
   }
 
-  private _drawOutputs(): void {
-    const outputs = this._cell.outputs;
-    if (outputs.length && !this._area) {
-      this._model = new OutputAreaModel({ trusted: false });
-      this._area = new SimplifiedOutputArea({
-        model: this._model,
-        rendermime: this._options.rendermime,
-        maxNumberOutputs: MOST_OUTPUTS
-      });
-      this._area.addClass('jp-ElementCell-outputs');
-      this.addWidget(this._area);
-    }
-    if (this._model) {
-      this._synchronize(this._model, outputs);
-    }
-    this._remark();
-  }
-
-  private _synchronize(model: OutputAreaModel, outputs: readonly nbformat.IOutput[]): void {
-    const shown = this._shown;
-    const last = shown.length - 1;
-    for (const [at, output] of outputs.entries()) {
-      const before = shown[at];
-      if (before === output) {
-        continue;
-      }
-      const more = at === last && before ? this._added(before, output) : null;
-      if (before === undefined) {
-        model.add(this._fitting(output));
-      } else if (more !== null) {
-        if (more) {
-          model.add({ ...output, text: more } as nbformat.IOutput);
-        }
-      } else if (output.output_type === 'stream' || before.output_type === 'stream') {
-        // a text that is put in place of another one would not be read as a terminal does
-        model.fromJSON(outputs.map(each => this._fitting(each)));
-        break;
-      } else {
-        model.set(at, this._fitting(output));
-      }
-    }
-    if (outputs.length === 0 && model.length) {
-      model.clear();
-    }
-    while (model.length > outputs.length) {
-      model.remove(model.length - 1);
-    }
-    this._shown = outputs;
-  }
-
-  /** What a stream has said since; null when it has not just gone on. */
-  private _added(before: nbformat.IOutput, output: nbformat.IOutput): string | null {
-    if (
-      before.output_type !== 'stream' ||
-      output.output_type !== 'stream' ||
-      before.name !== output.name
-    ) {
-      return null;
-    }
-    const [known, text] = [joined(before.text), joined(output.text)];
-    const most = this._whole ? Infinity : MOST_CHARACTERS;
-    return text.startsWith(known) ? text.slice(Math.min(known.length, most), most) : null;
-  }
-
-  /** The output, or the beginning of it when drawing all would take long. */
-  private _fitting(output: nbformat.IOutput): nbformat.IOutput {
-    const safe = harmless(output);
-    if (this._whole || lengthOf(output) <= MOST_CHARACTERS) {
-      return safe;
-    }
-    if (safe.output_type === 'stream') {
-      return { ...safe, text: joined(safe.text).slice(0, MOST_CHARACTERS) };
-    }
-    const { data = {} } = safe as { data?: nbformat.IMimeBundle };
-    const text = joined(data['text/plain']).slice(0, MOST_CHARACTERS);
-    return { ...safe, data: { 'text/plain': text } } as nbformat.IOutput;
-  }
-
-  /** Say what of the outputs is not shown, and offer it where it is here. */
-  private _remark(): void {
-    const { trans } = this._options;
-    const { outputs, shortened } = this._cell;
-    const hidden = this._whole
-      ? 0
-      : outputs.map(lengthOf).reduce((sum, size) => (size > MOST_CHARACTERS ? sum + size : sum), 0);
-    const key = `${shortened} ${hidden}`;
-    if (key === this._shownRemark) {
-      return;
-    }
-    this._shownRemark = key;
-    this._remarks?.dispose();
-    this._remarks = null;
-    if (!shortened && !hidden) {
-      return;
-    }
-    const remark = new Widget();
-    remark.addClass('jp-ElementCell-remark');
-    if (hidden) {
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.className = 'jp-ElementButton jp-mod-styled';
-      button.textContent = trans.__('Show all of this output (%1)', sizeOf(hidden));
-      button.onclick = () => {
-        this._whole = true;
-        this._shown = [];
-        this._model?.clear();
-        this._drawOutputs();
-        this.node.focus();
-      };
-      remark.node.append(button);
-    }
-    if (shortened) {
-      remark.node.append(trans.__('Shortened while the notebook runs; it is written whole.'));
-    }
-    this._remarks = remark;
-    this.addWidget(remark);
-  }
-
   private _cell: ICell;
-  private _near = false;
-  private _isDrawn = false;
-  private _whole = false;
-  private _shown: readonly nbformat.IOutput[] = [];
+  private _height = 0;
+  private _isNear = false;
+  private _isSourceDrawn = false;
   private _shownSource: string | null = null;
   private _shownPrompt = '';
-  private _shownRemark = 'false 0';
-  private _model: OutputAreaModel | null = null;
-  private _area: SimplifiedOutputArea | null = null;
   private _rendered: Widget | null = null;
-  private _remarks: Widget | null = null;
-  private readonly _prompt: HTMLElement;
-  private readonly _source: HTMLElement;
-}
-
-const lengths = new WeakMap<nbformat.IOutput, number>();
-
-/** How much there is to draw, in characters; pictures are drawn by the browser in its own time. */
-function lengthOf(output: nbformat.IOutput): number {
-  const length = lengths.get(output) ?? measured(output);
-  lengths.set(output, length);
-  return length;
-}
-
-function measured(output: nbformat.IOutput): number {
-  if (output.output_type === 'stream') {
-    return joined(output.text).length;
-  }
-  const { data } = output as { data?: nbformat.IMimeBundle };
-  return Object.entries(data ?? {}).reduce((most, [type, value]) => {
-    if (type.startsWith('image/')) {
-      return most;
-    }
-    const size =
-      typeof value === 'string' || Array.isArray(value)
-        ? joined(value).length
-        : JSON.stringify(value ?? null).length;
-    return Math.max(most, size);
-  }, 0);
+  private _outputs: CellOutputs | null = null;
+  private readonly _prompt: Widget;
+  private readonly _source: Widget;
 }

@@ -6,7 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { Panel } from '@lumino/widgets';
 
 import { CellView } from './cellView';
-import type { Changed, RunCells } from './cells';
+import type { Changed, ICell, RunCells } from './cells';
 import { untrusted } from './outputs';
 
 interface IOptions {
@@ -18,10 +18,13 @@ interface IOptions {
 }
 
 /** How long cells may be made, or drawn, before the browser is given its turn, in milliseconds. */
-const TURN = 10;
+const TURN = 8;
 
 /** How far around what is on the screen cells are drawn. */
 const AROUND = '600px 0px';
+
+/** A browser that watches thousands of things does little else: it watches groups of cells. */
+const GROUP = 25;
 
 /**
  * Makes and draws cells a few at a time, those near the screen only, so that scrolling never waits.
@@ -33,10 +36,9 @@ export class RunDocument extends Panel {
     this.node.setAttribute('role', 'region');
     this.node.setAttribute('aria-label', _options.trans.__('Notebook'));
     this._rendermime = untrusted(_options.rendermime);
-    this._near = new IntersectionObserver(entries => this._came(entries), {
-      root: _options.viewport,
-      rootMargin: AROUND
-    });
+    const where = { root: _options.viewport, rootMargin: AROUND };
+    this._groups = new IntersectionObserver(entries => this._groupsCame(entries), where);
+    this._cells = new IntersectionObserver(entries => this._cellsCame(entries), where);
   }
 
   /** Show what has changed. */
@@ -71,12 +73,32 @@ export class RunDocument extends Panel {
     if (this.isDisposed) {
       return;
     }
-    this._near.disconnect();
+    this._groups.disconnect();
+    this._cells.disconnect();
     cancelAnimationFrame(this._frame);
+    clearTimeout(this._turn);
     super.dispose();
   }
 
-  private _came(entries: IntersectionObserverEntry[]): void {
+  /** Watch the cells of a group while it is near the screen. */
+  private _groupsCame(entries: IntersectionObserverEntry[]): void {
+    for (const { target, isIntersecting } of entries) {
+      const group = Number((target as HTMLElement).dataset.group);
+      const views = this._views.slice(group * GROUP, (group + 1) * GROUP);
+      if (isIntersecting) {
+        this._nearGroups.add(group);
+        views.forEach(view => this._cells.observe(view.node));
+      } else {
+        this._nearGroups.delete(group);
+        for (const view of views) {
+          this._cells.unobserve(view.node);
+          this._waiting.delete(view);
+        }
+      }
+    }
+  }
+
+  private _cellsCame(entries: IntersectionObserverEntry[]): void {
     for (const { target, isIntersecting } of entries) {
       const view = this._byNode.get(target);
       if (view && isIntersecting) {
@@ -88,20 +110,23 @@ export class RunDocument extends Panel {
     this._work();
   }
 
-  /** Make and draw for one turn, then go on in the next frame. */
+  /** Make and draw for one turn between two frames, then go on after the next. */
   private _work(): void {
     if (this._frame || this.isDisposed) {
       return;
     }
+    // in the frame itself, the browser lays out what the turn before has made
     this._frame = requestAnimationFrame(() => {
-      this._frame = 0;
-      const end = performance.now() + TURN;
-      while (performance.now() < end) {
-        if (!this._draw() && !this._make()) {
-          return;
+      this._turn = window.setTimeout(() => {
+        this._frame = 0;
+        const end = performance.now() + TURN;
+        while (performance.now() < end) {
+          if (!this._draw() && !this._make()) {
+            return;
+          }
         }
-      }
-      this._work();
+        this._work();
+      });
     });
   }
 
@@ -110,35 +135,66 @@ export class RunDocument extends Panel {
     if (!view) {
       return false;
     }
-    this._waiting.delete(view);
-    this._near.unobserve(view.node);
-    if (!view.isDisposed) {
-      view.draw();
+    if (view.isDisposed || !view.drawSome()) {
+      this._waiting.delete(view);
+      this._cells.unobserve(view.node);
     }
     return true;
   }
 
+  /** Make the next group of cells, or the next cell of the last group. */
   private _make(): boolean {
     const { cells } = this._options.cells;
     const index = this._views.length;
     if (index >= cells.length) {
       return false;
     }
-    const view = new CellView(cells[index], {
+    const number = Math.floor(index / GROUP);
+    const end = Math.min(cells.length, (number + 1) * GROUP);
+    const group = this._groupAt(number);
+    for (const cell of cells.slice(index, end)) {
+      const view = this._viewOf(cell);
+      group.addWidget(view);
+      if (this._nearGroups.has(number)) {
+        this._cells.observe(view.node);
+      }
+    }
+    const views = this._views.slice(number * GROUP);
+    const height = views.reduce((sum, view) => sum + view.height, 0);
+    group.node.style.containIntrinsicSize = `auto ${height}px`;
+    return true;
+  }
+
+  private _groupAt(number: number): Panel {
+    const there = this.widgets[number];
+    if (there) {
+      return there as Panel;
+    }
+    const group = new Panel();
+    group.addClass('jp-ElementCells');
+    group.node.dataset.group = String(number);
+    this.addWidget(group);
+    this._groups.observe(group.node);
+    return group;
+  }
+
+  private _viewOf(cell: ICell): CellView {
+    const view = new CellView(cell, {
       rendermime: this._rendermime,
       trans: this._options.trans,
       language: () => this._options.cells.language
     });
     this._views.push(view);
     this._byNode.set(view.node, view);
-    this.addWidget(view);
-    this._near.observe(view.node);
-    return true;
+    return view;
   }
 
   private _frame = 0;
+  private _turn = 0;
   private readonly _rendermime: IRenderMimeRegistry;
-  private readonly _near: IntersectionObserver;
+  private readonly _groups: IntersectionObserver;
+  private readonly _cells: IntersectionObserver;
+  private readonly _nearGroups = new Set<number>();
   private readonly _views: CellView[] = [];
   private readonly _byNode = new WeakMap<Element, CellView>();
   private readonly _waiting = new Set<CellView>();

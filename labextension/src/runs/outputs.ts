@@ -37,7 +37,10 @@ const CHARTS = /^application\/vnd\.vega/;
  */
 export function untrusted(known: IRenderMimeRegistry | null): IRenderMimeRegistry {
   const base = known ?? new RenderMimeRegistry({ initialFactories: standardRendererFactories });
-  const registry = base.clone({ sanitizer: withoutLoading(base.sanitizer) });
+  const registry = base.clone({
+    sanitizer: withoutLoading(base.sanitizer),
+    latexTypesetter: whereThereIsMath(base.latexTypesetter)
+  });
   registry.addFactory({
     safe: true,
     mimeTypes: ['image/svg+xml'],
@@ -45,6 +48,11 @@ export function untrusted(known: IRenderMimeRegistry | null): IRenderMimeRegistr
     createRenderer: () => new Drawing()
   });
   return registry;
+}
+
+/** The same renderers, for text in which nothing is a formula. */
+export function withoutMath(registry: IRenderMimeRegistry): IRenderMimeRegistry {
+  return registry.clone({ latexTypesetter: { typeset: () => undefined } });
 }
 
 /** The same renderers, with pictures that are attached to one cell. */
@@ -110,6 +118,19 @@ function withoutLoading(base: IRenderMime.ISanitizer): IRenderMime.ISanitizer {
     getAutolink: () => base.getAutolink?.() ?? true,
     allowNamedProperties: false
   };
+}
+
+/** A typesetter that passes over what has no formula: looking for one measures the whole page. */
+function whereThereIsMath(
+  base: IRenderMime.ILatexTypesetter | null
+): IRenderMime.ILatexTypesetter | undefined {
+  return (
+    (base && {
+      typeset: node =>
+        /\$|\\[([]|\\begin\b/.test(node.textContent ?? '') ? base.typeset(node) : undefined
+    }) ??
+    undefined
+  );
 }
 
 function disarm(element: Element): void {
