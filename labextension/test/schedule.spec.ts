@@ -5,6 +5,7 @@ import {
   changedJob,
   emptyForm,
   faultsOf,
+  fieldsOf,
   formOf,
   givenOf,
   jobOf,
@@ -412,6 +413,19 @@ describe('what is wrong', () => {
     expect(fields({ when: when({ kind: 'asset' }) })).toEqual(['schedule.jobs.0']);
     expect(fields({ minutes: 'long' })).toEqual(['time_limit_seconds']);
     expect(fields({ given: new Map([['days', typed('x')]]) }, [DAYS])).toEqual(['parameters.days']);
+  });
+
+  it('has a field only for what is on the screen', () => {
+    const cron = form({ when: when({ kind: 'cron' }) });
+
+    expect(fieldsOf(form(), [DAYS], null)).toEqual(
+      new Set(['parameters.days', 'time_limit_seconds'])
+    );
+    expect([...fieldsOf(cron, [], null)]).toEqual(
+      expect.arrayContaining(['name', 'retries', 'pool', 'schedule.time', 'schedule.timezone'])
+    );
+    const several = { tasks: [{}, {}] } as Job;
+    expect(fieldsOf(cron, [], several)).toEqual(new Set(['schedule.time', 'schedule.timezone']));
   });
 
   it('does not count where it is not on the screen', () => {

@@ -170,6 +170,40 @@ describe('a submission', () => {
     expect(model.faults.size).toBe(0);
   });
 
+  it('shows what no field is for above all of them, with its details', async () => {
+    open();
+    await settled();
+    const problem = {
+      code: 'environment_failed',
+      message: 'The environment cannot be locked.',
+      hint: '',
+      field: 'environment',
+      details: 'Because a wants c<2.'
+    };
+    answers['post /runs'] = new ElementProblem(400, problem);
+
+    await model.submit();
+
+    expect(model.trouble).toEqual(problem);
+    expect(model.faults.size).toBe(0);
+  });
+
+  it('keeps what is typed while it is on its way, and sends what was there before', async () => {
+    open();
+    await settled();
+    answers['post /snapshots'] = () => {
+      model.give('days', { text: '9', none: false });
+      return SNAPSHOT;
+    };
+    answers['post /runs'] = AWAY;
+    model.give('days', { text: '8', none: false });
+
+    await model.submit();
+
+    expect(sent('post /runs')[0].body?.parameters).toEqual({ days: 8 });
+    expect(model.typed(model.parameters[0]).text).toBe('9');
+  });
+
   it('stops at its next step when the person leaves', async () => {
     open();
     await settled();

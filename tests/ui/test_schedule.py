@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -340,6 +341,23 @@ def test_while_the_platform_is_away_the_dialog_stays_and_says_how_to_start_it(
     expect(alert).to_contain_text("element up")
     dialog.get_by_role("radio", name="On a schedule").check()
     expect(dialog.get_by_role("status")).to_contain_text("The Element platform is not running.")
+    dialog.get_by_role("radio", name="Now").check()
+    dialog.get_by_role("button", name="Cancel").click()
+
+    # JupyterLab has a question of its own, and cannot ask it behind this dialog
+    file = lab.root / "away.ipynb"
+    file.write_text(file.read_text().replace("# changed", "# by another hand"))
+    os.utime(file, (time.time() + 60, time.time() + 60))
+    page.locator(".jp-Notebook .cm-content").last.click()
+    page.keyboard.type("  # once more\n")
+    dialog = open_dialog(page)
+    dialog.get_by_label("days").fill("6")
+    dialog.get_by_role("button", name="Run", exact=True).click()
+    expect(dialog.get_by_role("alert")).to_contain_text("JupyterLab asks something")
+    dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("dialog").get_by_role("button", name="Overwrite").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(open_dialog(page).get_by_label("days")).to_have_value("6")
 
 
 def test_what_stands_in_the_way_is_said_before_it_is_sent(lab: Lab, opened: Open):

@@ -156,13 +156,26 @@ export function faultsOf(
   return faults;
 }
 
-/** The fields that are on the screen. */
-export function fieldsOf(form: IForm, parameters: readonly Parameter[]): Set<string> {
+/**
+ * The fields that are on the screen.
+ *
+ * @param job - the job that is edited, or null
+ */
+export function fieldsOf(
+  form: IForm,
+  parameters: readonly Parameter[],
+  job: Job | null
+): Set<string> {
   const { when } = form;
-  const fields = new Set(['time_limit_seconds', 'environment']);
-  parameters.forEach(({ name }) => fields.add(`parameters.${name}`));
-  if (when.kind !== 'now') {
-    ['name', 'retries', 'pool', 'catch_up'].forEach(field => fields.add(field));
+  const fields = new Set(parameters.map(({ name }) => `parameters.${name}`));
+  if (job === null && when.kind !== 'now') {
+    fields.add('name');
+  }
+  if (!hasSeveral(job)) {
+    fields.add('time_limit_seconds');
+    if (when.kind !== 'now') {
+      fields.add('retries').add('pool');
+    }
   }
   if (when.kind === 'cron') {
     fields.add('schedule.timezone');
@@ -178,6 +191,11 @@ export function fieldsOf(form: IForm, parameters: readonly Parameter[]): Set<str
     [...when.jobs, ''].forEach((_, number) => fields.add(`schedule.jobs.${number}`));
   }
   return fields;
+}
+
+/** Whether a job has several notebooks; the dialog shows neither their parameters nor limits. */
+export function hasSeveral(job: Job | null): boolean {
+  return job !== null && job.tasks.length > 1;
 }
 
 /** The field of the dialog that the server means, and its sentence without the field's name. */
@@ -231,9 +249,8 @@ export function changedJob(
   snapshot: { snapshot_id: string; notebook: string } | null,
   parameters: Record<string, unknown>
 ): JobInput {
-  const [task, ...others] = job.tasks;
-  // of several notebooks, the dialog shows neither parameters nor limits
-  const tasks = others.length
+  const [task] = job.tasks;
+  const tasks = hasSeveral(job)
     ? job.tasks
     : [
         {

@@ -30,7 +30,7 @@ import type { Fetched, Preview } from './preview';
 import { PreviewModel } from './preview';
 import { notebookOf, remembered } from './remembered';
 import type { Accepted, IExists, Sent } from './sending';
-import { Left, Sending } from './sending';
+import { Interrupted, Left, Sending } from './sending';
 import type { ITyped } from './values';
 import { typedOf } from './values';
 import type { IWhen } from './when';
@@ -53,6 +53,9 @@ export type State =
   | { kind: 'refused'; problem: Problem }
   | IExists;
 
+/** What was typed for notebooks, by path, in dialogs that had to be closed before they could send. */
+const unsent = new Map<string, IForm>();
+
 /** What the dialog shows and does; one for each time that it is opened. */
 export class ScheduleModel extends VDomModel {
   constructor(
@@ -66,6 +69,8 @@ export class ScheduleModel extends VDomModel {
     if ('path' in subject) {
       this._state = { kind: 'editing' };
       this._turnTo(subject.path, subject.panel);
+      this._form = unsent.get(subject.path) ?? this._form;
+      unsent.delete(subject.path);
     } else {
       this._jobId = subject.job;
     }
@@ -197,12 +202,10 @@ export class ScheduleModel extends VDomModel {
 
   /** What is typed has changed. */
   set(change: Partial<IForm>): void {
-    if (this._state.kind === 'submitting') {
-      return;
-    }
     this._form = { ...this._form, ...change };
     this._key = UUID.uuid4();
-    if (this._state.kind !== 'loading' && this._state.kind !== 'failed') {
+    // what is on its way is what was typed when it was submitted
+    if (this._state.kind === 'refused' || this._state.kind === 'exists') {
       this._state = { kind: 'editing' };
     }
     if (change.when) {
@@ -263,6 +266,9 @@ export class ScheduleModel extends VDomModel {
       }
       this._turnBack(sent);
     } catch (reason) {
+      if (reason instanceof Interrupted && this._path !== null && !this._stored) {
+        unsent.set(this._path, this._form);
+      }
       this._turnBack(
         reason instanceof Left
           ? { kind: 'editing' }
@@ -386,7 +392,7 @@ export class ScheduleModel extends VDomModel {
   }
 
   private get _fields(): Set<string> {
-    return fieldsOf(this._form, this._parameters);
+    return fieldsOf(this._form, this._parameters, this._stored?.job ?? null);
   }
 
   private _turnTo(path: string, panel: NotebookPanel | null): void {

@@ -9,6 +9,7 @@ import { Button, Trouble, Waiting } from '../../environments/parts';
 import type { IControl } from './fields';
 import { Field, Group, Tick } from './fields';
 import type { Faults } from './form';
+import { hasSeveral } from './form';
 import type { ScheduleModel } from './model';
 import type { ITyped } from './values';
 import { controlOf, isKnown } from './values';
@@ -22,7 +23,7 @@ interface IPart {
 /** A control for each parameter of the notebook. */
 export function ParametersView({ model, faults, trans }: IPart): React.ReactElement | null {
   const { inspection, parameters } = model;
-  if ((model.stored?.job.tasks.length ?? 1) > 1) {
+  if (hasSeveral(model.stored?.job ?? null)) {
     return (
       <p className="jp-ElementAside">
         {trans.__('This job has several notebooks; what each is given stays as it is.')}

@@ -1,7 +1,9 @@
 /**
  * The steps of a submission: the notebook is saved and copied, then a run or a job is made of it.
  */
+import { Dialog } from '@jupyterlab/apputils';
 import type { NotebookPanel } from '@jupyterlab/notebook';
+import { PromiseDelegate } from '@lumino/coreutils';
 
 import { ElementProblem } from '../../api/client';
 import type { components } from '../../api/schema';
@@ -32,6 +34,9 @@ export type Sent = Accepted | IExists;
 /** The submission is over, because the person has left the dialog. */
 export class Left extends Error {}
 
+/** JupyterLab wants to ask something, for which this dialog must be closed. */
+export class Interrupted extends ElementProblem {}
+
 /** Sends what a dialog submits. */
 export class Sending {
   constructor(private readonly _services: IServices) {}
@@ -49,7 +54,7 @@ export class Sending {
   async copy(path: string, panel: NotebookPanel | null, starts: boolean): Promise<ISnapshot> {
     const { client } = this._services;
     if (panel?.context.model.dirty) {
-      await panel.context.save();
+      await this._saveNotebook(panel);
     }
     this._goOn();
     const take = () => client.call('post', '/snapshots', { body: { path } });
@@ -96,6 +101,28 @@ export class Sending {
       body: job
     });
     return { kind: 'exists', job, stored, diff };
+  }
+
+  /** Save the notebook; JupyterLab's own dialogs, such as on a conflict, wait for this one. */
+  private async _saveNotebook({ context }: NotebookPanel): Promise<void> {
+    const { trans } = this._services;
+    const asks = new PromiseDelegate<never>();
+    const interrupted = () =>
+      asks.reject(
+        new Interrupted(0, {
+          code: 'interrupted',
+          message: trans.__('JupyterLab asks something before it saves the notebook.'),
+          hint: trans.__('Cancel here to answer it; what is typed is there when you come back.'),
+          field: null,
+          details: ''
+        })
+      );
+    Dialog.tracker.widgetAdded.connect(interrupted);
+    try {
+      await Promise.race([context.save(), asks.promise]);
+    } finally {
+      Dialog.tracker.widgetAdded.disconnect(interrupted);
+    }
   }
 
   private async _nextFire({ schedule, paused }: JobInput): Promise<Schemas['Fire'] | null> {

@@ -8,6 +8,7 @@ import * as React from 'react';
 import { Trouble, Waiting } from '../../environments/parts';
 import { Field, Group, Tick } from './fields';
 import type { CatchUp, Faults } from './form';
+import { hasSeveral } from './form';
 import type { ScheduleModel } from './model';
 import { ParametersView } from './parametersView';
 import { PreflightView } from './preflightView';
@@ -161,7 +162,7 @@ function UpdateView({ model, trans }: IPart): React.ReactElement | null {
 
 function OptionsView({ model, faults, trans }: IPart): React.ReactElement | null {
   const { form } = model;
-  if ((model.stored?.job.tasks.length ?? 1) > 1) {
+  if (hasSeveral(model.stored?.job ?? null)) {
     return null;
   }
   const isJob = form.when.kind !== 'now';
