@@ -45,10 +45,10 @@ export class RunModel extends VDomModel {
   constructor(
     private readonly _client: IElementClient,
     readonly runId: string,
-    trans: TranslationBundle
+    private readonly _trans: TranslationBundle
   ) {
     super();
-    this.log = new RunLog(trans);
+    this.log = new RunLog(_trans);
     this._look = new Poll({
       name: `@element/labextension:run-view:${runId}`,
       auto: false,
@@ -164,7 +164,7 @@ export class RunModel extends VDomModel {
       path: this._path
     });
     if (!isNotebook(found)) {
-      throw new Error('The executed notebook could not be read.');
+      throw new Error(this._trans.__('The executed notebook could not be read.'));
     }
     return found;
   }
