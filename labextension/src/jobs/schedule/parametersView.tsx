@@ -171,7 +171,7 @@ function Typed({
   switch (control) {
     case 'switch':
       return (
-        <span className="jp-ElementSwitch">
+        <span className="jp-ElementToggle">
           <input
             {...tied}
             type="checkbox"
