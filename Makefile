@@ -37,6 +37,7 @@ help:
 	@echo 'make test             every test'
 	@echo 'make lint             style and types, Python and TypeScript'
 	@echo 'make bench [ROW=name] what Element must reach, measured against its peers'
+	@echo 'make screenshots      the pictures of JupyterLab in docs/images'
 	@echo 'make generate         the reference pages and the types that follow from the code'
 	@echo 'make wheel            build the wheel, and check that it needs no Node to install'
 	@echo 'make setup            what demo needs, and nothing more'
@@ -70,6 +71,10 @@ generate: .venv/.synced-test node_modules/.installed
 	mv build/environments-openapi.json docs/reference/environments-openapi.json
 	python docs/generate.py
 	jlpm generate
+
+.PHONY: screenshots
+screenshots: .venv/.synced-test .tools/.system
+	python -m docs.screenshots
 
 .PHONY: wheel
 wheel: .venv/.synced-test

@@ -1,0 +1,113 @@
+"""`python -m docs.screenshots`: take the pictures of JupyterLab that the pages here show.
+
+A real JupyterLab and a real platform, in Debian's Chromium; `make screenshots`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import nbformat
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.accessibility import use_theme
+from tests.ui.conftest import CHROMIUM, running_jupyterlab, running_platform
+from tests.ui.runs import finish, start
+from tests.ui.test_jobs_panel import asking
+
+IMAGES: Final = Path(__file__).parent / "images"
+THEMES: Final = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+PARAMETERS: Final = """\
+days: int = 7  # how far back
+dry_run = False
+since = "2026-10-31"
+regions = ["EMEA", "APAC"]
+"""
+READ: Final = "sales = {'EMEA': 412, 'APAC': 290}\nprint(sum(sales.values()), 'orders')"
+FAIL: Final = "share = sales['AMER'] / sum(sales.values())"
+
+
+def main() -> None:
+    """Write every picture, in both themes."""
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="element-docs-") as home:
+        root = Path(home)
+        with (
+            running_jupyterlab(root) as lab,
+            running_platform(lab, root / "up.log"),
+            sync_playwright() as playwright,
+        ):
+            _prepare(lab)
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM, args=["--headless", "--no-sandbox", "--disable-gpu"]
+            )
+            for name, theme in THEMES.items():
+                _take(browser, lab, name, theme)
+            browser.close()
+
+
+def _prepare(lab: Lab) -> None:
+    cell = nbformat.v4.new_code_cell
+    heading = nbformat.v4.new_markdown_cell("# Sales of the week")
+    notebook = nbformat.v4.new_notebook(
+        cells=[heading, cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(READ)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, lab.root / "sales.ipynb")
+    with asking(lab) as platform:
+        platform.job("report", READ)
+        platform.job("clean-up", READ)
+    for each in ("daily.ipynb", "notes.txt"):
+        (lab.root / each).unlink()
+    finish(lab, start(lab, "features.ipynb", READ))
+    finish(lab, start(lab, "shares.ipynb", heading, READ, FAIL))
+
+
+def _take(browser: Browser, lab: Lab, name: str, theme: str) -> None:
+    window = browser.new_context(viewport={"width": 1200, "height": 750}, locale="en-US")
+    page = window.new_page()
+    page.goto(f"{lab.url}lab/workspaces/docs/tree/sales.ipynb?reset&token={JUPYTER_TOKEN}")
+    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
+    use_theme(page, theme)
+    expect(page.locator(".jp-ElementIndicator")).to_contain_text("ready", timeout=180_000)
+
+    page.get_by_role("button", name="Run this notebook at set times").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("On a schedule").check()
+    expect(dialog.get_by_text("Weekdays at")).to_be_visible()
+    expect(dialog.get_by_label("days")).to_be_visible()
+    _shoot(page, f"schedule-{name}")
+    page.keyboard.press("Escape")
+
+    page.locator(".jp-ElementIndicator").get_by_role("button").click()
+    expect(page.get_by_role("region", name="Environment", exact=True)).to_be_visible()
+    _shoot(page, f"environment-{name}")
+    page.get_by_role("tab", name="Environment").click()
+
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name="Jobs").click()
+    panel = page.locator(".jp-ElementJobs")
+    panel.get_by_role("tab", name="Schedules").click()
+    expect(panel.get_by_text("report").first).to_be_visible()
+    _shoot(page, f"schedules-{name}")
+    panel.get_by_role("tab", name="Runs").click()
+    failed = panel.get_by_role("row").filter(has_text="AMER")
+    expect(failed).to_be_visible()
+    _shoot(page, f"runs-{name}")
+    failed.get_by_role("button").first.click()
+    expect(page.locator(".jp-ElementRun").get_by_text("KeyError").first).to_be_visible()
+    expect(page.locator(".jp-ElementRun").get_by_text("702 orders")).to_be_visible()
+    _shoot(page, f"run-{name}")
+    window.close()
+
+
+def _shoot(page: Page, name: str) -> None:
+    page.mouse.move(0, 0)
+    page.screenshot(path=IMAGES / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()
