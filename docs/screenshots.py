@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import use_theme
 from tests.ui.conftest import CHROMIUM, running_jupyterlab, running_platform
-from tests.ui.runs import finish, start
+from tests.ui.runs import code, finish, markdown, start
 from tests.ui.test_jobs_panel import asking
 
 IMAGES: Final = Path(__file__).parent / "images"
@@ -50,10 +50,9 @@ def main() -> None:
 
 
 def _prepare(lab: Lab) -> None:
-    cell = nbformat.v4.new_code_cell
-    heading = nbformat.v4.new_markdown_cell("# Sales of the week")
+    heading = markdown("# Sales of the week")
     notebook = nbformat.v4.new_notebook(
-        cells=[heading, cell(PARAMETERS, metadata={"tags": ["parameters"]}), cell(READ)],
+        cells=[heading, code(PARAMETERS, metadata={"tags": ["parameters"]}), code(READ)],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
     nbformat.write(notebook, lab.root / "sales.ipynb")
