@@ -1,9 +1,11 @@
 /** @jest-environment jsdom */
+import { StateDB } from '@jupyterlab/statedb';
 import { nullTranslator } from '@jupyterlab/translation';
 
 import { ElementProblem } from '../src/api/client';
 import type { Run } from '../src/api/types';
 import { changesBetween, filesBetween } from '../src/jobs/list/changes';
+import { driftOf } from '../src/jobs/list/drift';
 import { diffLines, hunksOf } from '../src/jobs/list/lines';
 import type { RunPage } from '../src/jobs/list/runs';
 import { RunsModel } from '../src/jobs/list/runs';
@@ -11,6 +13,7 @@ import type { JobPage } from '../src/jobs/list/schedules';
 import { SchedulesModel } from '../src/jobs/list/schedules';
 import type { StoredJob } from '../src/jobs/list/words';
 import { ahead, durationOf, nameOf, reasonOf, standingOf } from '../src/jobs/list/words';
+import { rememberNotebook } from '../src/jobs/schedule/remembered';
 import type { IServices } from '../src/jobs/services';
 import { WatchedRuns } from '../src/jobs/watched';
 import type { IElementClient } from '../src/tokens';
@@ -141,8 +144,8 @@ class Platform implements IElementClient {
   };
 }
 
-function servicesOf(client: IElementClient): IServices {
-  return { client, trans, watched: new WatchedRuns('test') } as unknown as IServices;
+function servicesOf(client: IElementClient, more: Partial<IServices> = {}): IServices {
+  return { client, trans, watched: new WatchedRuns('test'), state: null, ...more } as IServices;
 }
 
 /** Wait until something is so. */
@@ -366,6 +369,67 @@ describe('SchedulesModel', () => {
 
     expect(model.state).toMatchObject({ page: { items: [{ next_fire: null }] } });
     expect(model.refusal?.title).toBe('nightly could not be deleted.');
+  });
+});
+
+describe('a notebook that changed after it was scheduled', () => {
+  const NOW = 'b'.repeat(64);
+  let platform: Platform;
+  let services: IServices;
+  let model: SchedulesModel;
+
+  beforeEach(async () => {
+    platform = new Platform();
+    const file = { size_bytes: 1, executable: false, link: null };
+    platform.says = {
+      'get /jobs': {
+        items: [{ stored: aJob(), next_fire: null, last_runs: [] }],
+        next_cursor: null,
+        errors: []
+      },
+      'post /schedules/preview': { sentence: '', fires: [] },
+      'get /snapshots/{snapshot_id}': {
+        entries: [{ ...file, path: 'daily.ipynb', digest: 'a'.repeat(64) }]
+      },
+      'post /snapshots': { snapshot_id: 'e'.repeat(64), notebook: 'daily.ipynb' },
+      'put /jobs/{team}/{name}': { stored: aJob({ snapshot_id: 'e'.repeat(64) }, { version: 2 }) }
+    };
+    const contents = { get: async () => ({ hash: NOW, hash_algorithm: 'sha256' }) };
+    services = servicesOf(platform, {
+      state: new StateDB(),
+      contents: contents as unknown as IServices['contents']
+    });
+    await rememberNotebook(services.state, 'ada/nightly', 'work/daily.ipynb');
+    model = new SchedulesModel(services);
+    model.look();
+    await until(() => model.driftOf(aJob()) !== null);
+  });
+
+  afterEach(() => model.dispose());
+
+  it('is taken as it is now, over the version that is shown', async () => {
+    await model.update(aJob(), model.driftOf(aJob())!);
+
+    expect(platform.asked).toContainEqual({
+      call: 'post /snapshots',
+      body: { path: 'work/daily.ipynb' }
+    });
+    expect(platform.asked.find(({ call }) => call.startsWith('put'))).toMatchObject({
+      header: { 'If-Match': '"1"' },
+      body: { snapshot_id: 'e'.repeat(64), tasks: [{ parameters: { limit: 10 } }] }
+    });
+    expect(model.driftOf(aJob())).toBeNull();
+  });
+
+  it('is not spoken of again when the one of the job is to be kept', async () => {
+    await model.keep(aJob(), model.driftOf(aJob())!);
+    expect(model.driftOf(aJob())).toBeNull();
+
+    expect(await driftOf(aJob(), services)).toBeNull();
+  });
+
+  it('is not spoken of when nobody knows where it lies', async () => {
+    expect(await driftOf(aJob({ name: 'other' }), services)).toBeNull();
   });
 });
 

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.accessibility import THEMES, use_theme, violations
 from tests.ui.conftest import running_jupyterlab, running_platform
 
 pytestmark = pytest.mark.browser
@@ -80,6 +81,9 @@ class Platform:
                 **changes,
             },
         )
+
+    def version_of(self, name: str) -> int:
+        return int(self.ask("GET", f"/jobs/{self.team}/{name}")["version"])
 
     def is_paused(self, name: str) -> bool:
         return bool(self.ask("GET", f"/jobs/{self.team}/{name}")["job"]["paused"])
@@ -269,6 +273,58 @@ def test_the_history_of_a_job_says_what_changed(page: Page, platform: Platform):
     difference = panel.locator("pre", has_text="# %%")
     expect(difference).to_contain_text("- print(1)")
     expect(difference).to_contain_text("+ print(2)")
+
+
+def change(notebook: Path) -> None:
+    """Add a text to a notebook on the disk."""
+    document = nbformat.read(notebook, as_version=4)
+    document.cells.append(nbformat.v4.new_markdown_cell("More."))
+    nbformat.write(document, notebook)
+
+
+def test_a_notebook_that_changed_after_it_was_scheduled_is_updated_or_kept(
+    page: Page, platform: Platform, lab_with_platform: Lab
+):
+    page.get_by_role("button", name="Run this notebook at set times").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("radio", name="On a schedule").check()
+    dialog.get_by_role("button", name="Schedule").click()
+    expect(dialog).to_have_count(0)
+    change(lab_with_platform.root / "daily.ipynb")
+    panel = open_jobs(page, "Schedules")
+    daily = row(panel, "daily.ipynb")
+
+    daily.get_by_role("button", name="Update: daily").click()
+
+    notice = daily.get_by_text("Changed since this was scheduled.")
+    expect(notice).to_have_count(0)
+    assert platform.version_of("daily") == 2
+
+    change(lab_with_platform.root / "daily.ipynb")
+    for _ in range(2):
+        panel.get_by_role("tab", name="Runs").click()
+        panel.get_by_role("tab", name="Schedules").click()
+    daily.get_by_role("button", name="Keep: daily").click()
+    expect(notice).to_have_count(0)
+    assert platform.version_of("daily") == 2
+
+
+def test_everybody_can_use_it_in_every_theme(page: Page, platform: Platform):
+    platform.run("seen.ipynb", "1 / 0")
+    platform.job("seen")
+    platform.job("seen", "print(2)", paused=True)
+    panel = open_jobs(page)
+    expect(row(panel, "seen.ipynb")).to_have_count(1)
+
+    for theme in THEMES:
+        use_theme(page, theme)
+        panel.get_by_role("tab", name="Runs").click()
+        expect(row(panel, "seen.ipynb")).to_have_count(1)
+        assert violations(page, ".jp-ElementJobs") == []
+        panel.get_by_role("tab", name="Schedules").click()
+        row(panel, "seen.ipynb").first.get_by_role("button", name="History: seen").click()
+        expect(panel.get_by_text("Changed: paused, files")).to_be_visible()
+        assert violations(page, ".jp-ElementJobs") == []
 
 
 def test_the_keyboard_reaches_everything_and_a_narrow_place_holds_it(

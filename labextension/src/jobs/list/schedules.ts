@@ -4,6 +4,8 @@
 import { ElementProblem } from '../../api/client';
 import type { components } from '../../api/schema';
 import type { IServices } from '../services';
+import type { IDrift } from './drift';
+import { driftOf, keepNotebook } from './drift';
 import { ListingModel } from './listing';
 import type { Schedule, StoredJob } from './words';
 import { idOf, isEnded, titleOf } from './words';
@@ -44,6 +46,42 @@ export class SchedulesModel extends ListingModel<JobPage> {
     return this._words.get(JSON.stringify(schedule)) ?? null;
   }
 
+  /** What the notebook of a job has become since it was scheduled; null when that is the same. */
+  driftOf(stored: StoredJob): IDrift | null {
+    return this._drifts.get(idOf(stored)) ?? null;
+  }
+
+  /** Have a job run its notebook as it is now. */
+  async update(stored: StoredJob, { path }: IDrift): Promise<void> {
+    const { client, trans } = this._services;
+    const title = trans.__('%1 could not be updated.', titleOf(stored));
+    const saved = await this.act(idOf(stored), title, async () => {
+      const { snapshot_id, notebook } = await client.call('post', '/snapshots', { body: { path } });
+      const [task] = stored.job.tasks;
+      return client.call('put', '/jobs/{team}/{name}', {
+        path: placeOf(stored),
+        header: { 'If-Match': `"${stored.version}"` },
+        body: { ...stored.job, snapshot_id, tasks: [{ ...task, notebook }] }
+      });
+    });
+    if (saved) {
+      this._drifts.delete(idOf(stored));
+      this._replace(saved.stored);
+    }
+  }
+
+  /** Let a job go on with the notebook that it has. */
+  async keep(stored: StoredJob, drift: IDrift): Promise<void> {
+    this._drifts.delete(idOf(stored));
+    this.changed();
+    await keepNotebook(stored, drift, this._services.state);
+  }
+
+  look(): void {
+    this._compared.clear(); // notebooks change while nobody looks
+    super.look();
+  }
+
   /** Let a job fire no more, or again. */
   async setPaused(stored: StoredJob, paused: boolean): Promise<void> {
     const { client, trans } = this._services;
@@ -56,14 +94,7 @@ export class SchedulesModel extends ListingModel<JobPage> {
       })
     );
     if (saved) {
-      this.mend(page => ({
-        ...page,
-        items: page.items.map(entry =>
-          idOf(entry.stored) === idOf(saved)
-            ? { ...entry, stored: saved, next_fire: paused ? null : entry.next_fire }
-            : entry
-        )
-      }));
+      this._replace(saved);
     }
   }
 
@@ -103,6 +134,7 @@ export class SchedulesModel extends ListingModel<JobPage> {
       query: { text: this._text.trim() || undefined, cursor, limit: PAGE }
     });
     void this._learnWords(page);
+    void this._compare(page);
     return page;
   }
 
@@ -117,6 +149,34 @@ export class SchedulesModel extends ListingModel<JobPage> {
 
   protected cursorOf(page: JobPage): string | null {
     return page.next_cursor;
+  }
+
+  private _replace(saved: StoredJob): void {
+    this.mend(page => ({
+      ...page,
+      items: page.items.map(entry =>
+        idOf(entry.stored) === idOf(saved)
+          ? { ...entry, stored: saved, next_fire: saved.job.paused ? null : entry.next_fire }
+          : entry
+      )
+    }));
+  }
+
+  /** Compare the notebooks of the jobs that have not been compared since somebody looks. */
+  private async _compare(page: JobPage): Promise<void> {
+    for (const { stored } of page.items) {
+      const key = `${idOf(stored)} ${stored.version}`;
+      if (!this._compared.has(key)) {
+        this._compared.add(key);
+        const drift = await driftOf(stored, this._services);
+        if (drift) {
+          this._drifts.set(idOf(stored), drift);
+        } else {
+          this._drifts.delete(idOf(stored));
+        }
+        this.changed();
+      }
+    }
   }
 
   /** Ask for the words of the schedules that have not been seen before, one after another. */
@@ -143,6 +203,8 @@ export class SchedulesModel extends ListingModel<JobPage> {
     }
   }
 
+  private readonly _drifts = new Map<string, IDrift>();
+  private readonly _compared = new Set<string>();
   private _text = '';
   private readonly _words = new Map<string, string | null>();
 }

@@ -173,6 +173,7 @@ function Row({
   const id = idOf(stored);
   const title = titleOf(stored);
   const busy = model.isBusy(id);
+  const drift = model.driftOf(stored);
   return (
     <tr role="row" data-job={id}>
       <Cell column={trans.__('Name')} className="jp-ElementTable-name">
@@ -190,6 +191,22 @@ function Row({
         {job.tasks.map(({ name, notebook }) => (
           <div key={name}>{notebook}</div>
         ))}
+        {drift ? (
+          <div className="jp-ElementDrift">
+            <span>{trans.__('Changed since this was scheduled.')}</span>
+            <Act
+              label={trans.__('Update')}
+              about={title}
+              busy={busy}
+              onClick={() => void model.update(stored, drift)}
+            />
+            <Act
+              label={trans.__('Keep')}
+              about={title}
+              onClick={() => void model.keep(stored, drift)}
+            />
+          </div>
+        ) : null}
       </Cell>
       <Cell column={trans.__('Schedule')}>{scheduleOf(job.schedule, model, trans)}</Cell>
       <Cell column={trans.__('Next')}>
