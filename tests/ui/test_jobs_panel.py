@@ -251,6 +251,7 @@ def test_a_schedule_is_switched_off_and_on_run_and_deleted(page: Page, platform:
     expect(dialog).to_contain_text("Past runs are kept.")
     dialog.get_by_role("button", name="Delete job").click()
     expect(row(panel, "nightly.ipynb")).to_have_count(0)
+    expect(panel.get_by_role("tabpanel")).to_be_focused()
     runs = platform.ask("GET", f"/runs?job={platform.team}/nightly")["items"]
     assert [run["state"] for run in runs] == ["succeeded"]
 

@@ -11,6 +11,7 @@ import * as React from 'react';
 import type { IElementClient } from '../tokens';
 import { NotebookView } from './notebookView';
 import type { OpenNotebook } from './notebook';
+import { Keep } from './parts';
 import { StoreModel } from './store';
 import { StoreView } from './storeView';
 
@@ -102,7 +103,7 @@ export class EnvironmentPanel extends VDomRenderer<PanelModel> {
     const { notebook, store } = this.model;
     const shared = store.state.kind === 'ready' ? store.state.list.shared : [];
     return (
-      <Keep>
+      <Keep className="jp-ElementPanel-content">
         <NotebookView
           key={notebook?.panel.id}
           client={client}
@@ -127,35 +128,4 @@ export class EnvironmentPanel extends VDomRenderer<PanelModel> {
       this.model.notebook?.seen();
     }
   }
-}
-
-/** Keeps the focus in the panel when what had it is gone, such as the button of an action. */
-function Keep({ children }: { children: React.ReactNode }): React.ReactElement {
-  const panel = React.useRef<HTMLDivElement>(null);
-  const focused = React.useRef<Element | null>(null);
-  React.useLayoutEffect(() => {
-    if (
-      focused.current &&
-      !focused.current.isConnected &&
-      (document.activeElement === document.body || document.activeElement === null)
-    ) {
-      focused.current = null;
-      panel.current?.focus();
-    }
-  });
-  return (
-    <div
-      className="jp-ElementPanel-content"
-      ref={panel}
-      tabIndex={-1}
-      onFocus={event => (focused.current = event.target)}
-      onBlur={event => {
-        if (event.target.isConnected) {
-          focused.current = null;
-        }
-      }}
-    >
-      {children}
-    </div>
-  );
 }

@@ -115,6 +115,35 @@ export function Copy({
   );
 }
 
+/** Keeps the focus in it when what had it is gone, such as the button of an action. */
+export function Keep(props: React.HTMLAttributes<HTMLDivElement>): React.ReactElement {
+  const whole = React.useRef<HTMLDivElement>(null);
+  const focused = React.useRef<Element | null>(null);
+  React.useLayoutEffect(() => {
+    if (
+      focused.current &&
+      !focused.current.isConnected &&
+      (document.activeElement === document.body || document.activeElement === null)
+    ) {
+      focused.current = null;
+      whole.current?.focus();
+    }
+  });
+  return (
+    <div
+      {...props}
+      ref={whole}
+      tabIndex={-1}
+      onFocus={event => (focused.current = event.target)}
+      onBlur={event => {
+        if (event.target.isConnected) {
+          focused.current = null;
+        }
+      }}
+    />
+  );
+}
+
 /** How long ago a moment was, in words; the moment itself is its title. */
 export function Ago({ at, trans }: ITranslated & { at: string | number }): React.ReactElement {
   const moment = new Date(at);

@@ -3,6 +3,8 @@
  */
 import * as React from 'react';
 
+import { Keep } from '../../environments/parts';
+
 /** One of the tabs, and what it shows. */
 export interface ITab<Id extends string> {
   readonly id: Id;
@@ -52,15 +54,14 @@ export function Tabs<Id extends string>({
           </button>
         ))}
       </div>
-      <div
+      <Keep
         id={`${base}-shown`}
         className="jp-ElementTabs-shown"
         role="tabpanel"
         aria-labelledby={`${base}-${current}`}
-        tabIndex={-1}
       >
         {children}
-      </div>
+      </Keep>
     </>
   );
 }
