@@ -137,7 +137,7 @@ def test_the_end_of_a_run_is_told_once_after_the_page_was_loaded_anew(
     gate.touch()
 
     told = "slow.ipynb failed."
-    wait_until(lambda: page.get_by_text(told).count() + other.get_by_text(told).count())
+    wait_until(lambda: page.get_by_text(told).count() + other.get_by_text(told).count(), 60)
     teller, silent = (page, other) if page.get_by_text(told).count() else (other, page)
     toast = teller.get_by_role("alert").filter(has_text=told)
     expect(toast).to_contain_text("LookupError: the gate was opened")
@@ -168,7 +168,7 @@ def test_who_wants_to_hear_of_failures_only_is_told_of_nothing_else(
 
     page.get_by_role("button", name="Run this notebook in the background now").click()
     expect(page.get_by_text("Running daily.ipynb in the background.")).to_be_visible()
-    page.wait_for_function(NOTHING_IS_AWAITED)
+    page.wait_for_function(NOTHING_IS_AWAITED, timeout=120_000)
     files = page.get_by_role("region", name="File Browser Section")
     files.get_by_text("bad.ipynb").click(button="right")
     page.get_by_role("menuitem", name="Run in Background Now").click()

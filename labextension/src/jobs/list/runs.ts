@@ -112,6 +112,8 @@ export class RunsModel extends ListingModel<RunPage> {
   }
 
   protected async ask(cursor: string | undefined): Promise<RunPage> {
+    // asked first: what ends in between is on the page then
+    this._mayCome = await this._isSomethingActive();
     const page = await this._services.client.call('get', '/runs', {
       query: {
         job: this._wanted.job ?? undefined,
@@ -121,7 +123,6 @@ export class RunsModel extends ListingModel<RunPage> {
       }
     });
     page.items.forEach(run => this._owners.add(run.owner));
-    this._mayCome = await this._isSomethingActive();
     return page;
   }
 
