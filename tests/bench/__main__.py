@@ -29,6 +29,7 @@ ROWS = {
     "kernel_ready_bytecode": "tests.bench.kernel_start",
     "import_bytecode": "tests.bench.kernel_start",
     "requests_during_build": "tests.bench.requests_during_build",
+    "lab_activation": "tests.bench.lab_activation",
     "idle_memory": "tests.bench.idle_platform",
     "up_ready": "tests.bench.idle_platform",
 }
