@@ -89,8 +89,9 @@ def running_platform(lab: Lab, log: Path) -> Iterator[None]:
         process.wait(timeout=60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Chromium; ended with the module, since no other event loop can run beside Playwright's."""
     assert CHROMIUM.exists(), "Chromium is not installed: `make test` does that."
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
