@@ -7,7 +7,8 @@ import { Poll } from '@lumino/polling';
 
 import { ElementProblem } from '../api/client';
 import type { Run } from '../api/types';
-import { isEnded, reasonOf } from './list/words';
+import { hasEnded } from '../runs/events';
+import { reasonOf } from './list/words';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
 import type { IWatchedRun } from './watched';
@@ -77,7 +78,7 @@ export class Endings implements IDisposable {
       }
       throw reason; // the poll backs off
     }
-    if (isEnded(run.state) && watched.take(runId)) {
+    if (hasEnded(run) && watched.take(runId)) {
       await this._tell(run, name);
     }
   }

@@ -20,7 +20,12 @@ export type Manifest = Schemas['Manifest'];
 
 const ENDED: ReadonlySet<Run['state']> = new Set(['succeeded', 'failed', 'stopped', 'lost']);
 
+/** Whether a run in this state will never change again. */
+export function isEnded(state: Run['state']): boolean {
+  return ENDED.has(state);
+}
+
 /** Whether a run will never change again. */
 export function hasEnded(run: Run): boolean {
-  return ENDED.has(run.state);
+  return isEnded(run.state);
 }

@@ -5,10 +5,11 @@ import { UUID } from '@lumino/coreutils';
 
 import type { components } from '../../api/schema';
 import type { Run } from '../../api/types';
+import { hasEnded, isEnded } from '../../runs/events';
 import { againOf } from '../../runs/past';
 import type { IServices } from '../services';
 import { ListingModel } from './listing';
-import { STATES, holds, isEnded, nameOf, reasonOf } from './words';
+import { STATES, holds, nameOf, reasonOf } from './words';
 
 /** A page of runs as the server gives it. */
 export type RunPage = components['schemas']['RunPage'];
@@ -127,7 +128,7 @@ export class RunsModel extends ListingModel<RunPage> {
   }
 
   protected isLively(page: RunPage): boolean {
-    return this._mayCome || page.items.some(run => !isEnded(run.state));
+    return this._mayCome || page.items.some(run => !hasEnded(run));
   }
 
   protected cursorOf(page: RunPage): string | null {

@@ -6,12 +6,13 @@ import * as React from 'react';
 
 import type { Run } from '../../api/types';
 import { Ago, Button } from '../../environments/parts';
+import { hasEnded } from '../../runs/events';
 import { stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
 import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
 import type { RunsModel } from './runs';
-import { STATES, durationOf, isEnded, nameOf, reasonOf, standingOf, triggerWord } from './words';
+import { STATES, durationOf, nameOf, reasonOf, standingOf, triggerWord } from './words';
 
 interface IProps {
   model: RunsModel;
@@ -201,7 +202,7 @@ function Row({ run, model, services }: IProps & { run: Run }): React.ReactElemen
       <Cell column={trans.__('Started')}>
         {run.started_at !== null ? (
           <Ago at={run.started_at} trans={trans} />
-        ) : isEnded(run.state) ? (
+        ) : hasEnded(run) ? (
           '–'
         ) : (
           trans.__('Not yet')
@@ -231,7 +232,7 @@ function Action({
   trans: TranslationBundle;
 }): React.ReactElement {
   const busy = model.isBusy(run.run_id);
-  if (isEnded(run.state)) {
+  if (hasEnded(run)) {
     return (
       <Act
         label={trans.__('Run again')}

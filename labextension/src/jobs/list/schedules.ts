@@ -3,12 +3,13 @@
  */
 import { ElementProblem } from '../../api/client';
 import type { components } from '../../api/schema';
+import { isEnded } from '../../runs/events';
 import type { IServices } from '../services';
 import type { IDrift } from './drift';
 import { driftOf, keepNotebook } from './drift';
 import { ListingModel } from './listing';
 import type { Schedule, StoredJob } from './words';
-import { idOf, isEnded, titleOf } from './words';
+import { idOf, titleOf } from './words';
 
 /** A page of jobs as the server gives it. */
 export type JobPage = components['schemas']['JobPage'];

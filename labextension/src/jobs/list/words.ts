@@ -6,7 +6,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { components } from '../../api/schema';
 import type { Run } from '../../api/types';
-import { stateWord } from '../../runs/words';
+import { hasEnded } from '../../runs/events';
+import { secondsOf, stateWord } from '../../runs/words';
 
 /** A job as the store keeps it. */
 export type StoredJob = components['schemas']['StoredJob'];
@@ -24,13 +25,6 @@ export const STATES: readonly Run['state'][] = [
   'stopped',
   'lost'
 ];
-
-const ENDED: ReadonlySet<Run['state']> = new Set(['succeeded', 'failed', 'stopped', 'lost']);
-
-/** Whether a run in this state will never change again. */
-export function isEnded(state: Run['state']): boolean {
-  return ENDED.has(state);
-}
 
 /** What people call a run: its job, and which of its tasks, or its notebook. */
 export function nameOf(run: Run): string {
@@ -58,7 +52,7 @@ export function idOf({ job }: StoredJob): string {
 
 /** Where a run is: its state, with its cells while it runs. */
 export function standingOf(run: Run, trans: TranslationBundle): string {
-  if (!isEnded(run.state) && run.stop_requested_at !== null) {
+  if (!hasEnded(run) && run.stop_requested_at !== null) {
     return trans.__('Stopping');
   }
   return run.state === 'running' && run.cells_total !== null
@@ -84,11 +78,11 @@ export function triggerWord(trigger: Run['trigger'], trans: TranslationBundle): 
 
 /** How long a run has executed, or did; null before it begins. */
 export function durationOf(run: Run, now: number): string | null {
-  if (run.started_at === null) {
+  const span = secondsOf(run, now);
+  if (span === null) {
     return null;
   }
-  const end = run.finished_at === null ? now : Date.parse(run.finished_at);
-  const seconds = Math.max(0, Math.floor((end - Date.parse(run.started_at)) / 1000));
+  const seconds = Math.floor(span);
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   const padded = (number: number) => String(number).padStart(2, '0');
   return hours > 0
