@@ -95,16 +95,13 @@ class BytecodePool:
         contents = recorded_of(prefix, distributions)
         for pool in self._layout.pyc.glob("*-*"):
             tag = pool.name.rpartition("-")[0]
-            shelves: dict[str, dict[str, str]] = {}
+            entries = self._entries(pool.name)
             for module in _modules(contents, tag):
-                shelf = module.key[:2]
-                if shelf not in shelves:
-                    shelves[shelf] = _shelf(pool / shelf)
                 path = f"{module.cache}/{module.name(tag)}"
-                if module.key in shelves[shelf] and path not in lent:
+                if module.key in entries and path not in lent:
                     with contextlib.suppress(OSError):
                         os.makedirs(f"{prefix}/{module.cache}", exist_ok=True)
-                        os.link(f"{pool}/{shelf}/{shelves[shelf][module.key]}", f"{prefix}/{path}")
+                        os.link(f"{pool}/{entries[module.key][0]}", f"{prefix}/{path}")
                         lent.add(path)
         return lent
 
@@ -165,15 +162,6 @@ class BytecodePool:
 
 def _key(source: str, sha256: str) -> str:
     return hashlib.sha256(f"{source}\0{sha256}".encode()).hexdigest()[:40]
-
-
-def _shelf(directory: Path) -> dict[str, str]:
-    """Return the names of the entries in one directory of a pool, by key."""
-    try:
-        names = os.listdir(directory)
-    except FileNotFoundError:
-        return {}
-    return {name.partition("-")[0]: name for name in names if not name.startswith(".")}
 
 
 def _modules(contents: Contents, tag: str) -> Iterator[_Module]:
