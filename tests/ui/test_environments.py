@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from tests.package_index import PackageIndex
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.conftest import running_jupyterlab
+from tests.ui.markup import MARKUP
 
 pytestmark = pytest.mark.browser
 
@@ -308,22 +309,6 @@ def test_a_ready_made_environment_is_used_by_its_name(open_project: Open, lab: L
     expect(run_first_cell(page)).to_contain_text("yes")
     saved = nbformat.read(lab.root / "sharing" / "a.ipynb", as_version=4)
     assert saved.metadata["element"] == {"environment": {"name": "furniture"}}
-
-
-MARKUP = [
-    "<img src=x onerror=window.ran=1>",
-    "<svg onload=window.ran=1>",
-    "<svg><script>window.ran=1</script></svg>",
-    "<iframe srcdoc='<script>parent.ran=1</script>'></iframe>",
-    "<a href='javascript:window.ran=1'>click</a>",
-    "<details open ontoggle=window.ran=1>",
-    "<style onload=window.ran=1></style>",
-    '"><script>window.ran=1</script>',
-    "'-window.ran=1-'",
-    "[click](javascript:window.ran=1)",
-    "${window.ran=1}",
-    "{{constructor.constructor('window.ran=1')()}}",
-]
 
 
 def test_markup_in_names_and_requirements_is_shown_and_never_run(open_project: Open, lab: Lab):

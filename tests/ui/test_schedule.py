@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
 from tests.ui.conftest import choose_from_palette
+from tests.ui.markup import MARKUP
 
 pytestmark = pytest.mark.browser
 
@@ -454,22 +455,6 @@ def test_it_opens_from_the_menus_needs_no_mouse_and_gives_the_focus_back(lab: La
     files.get_by_text("daily.ipynb").click(button="right")
     page.get_by_role("menuitem", name="Schedule Notebook…").click()
     expect(filled_in(page)).to_contain_text("Schedule daily.ipynb")
-
-
-MARKUP = [
-    "<img src=x onerror=window.ran=1>",
-    "<svg onload=window.ran=1>",
-    "<svg><script>window.ran=1</script></svg>",
-    "<iframe srcdoc='<script>parent.ran=1</script>'></iframe>",
-    "<a href='javascript:window.ran=1'>click</a>",
-    "<details open ontoggle=window.ran=1>",
-    "<style onload=window.ran=1></style>",
-    '"><script>window.ran=1</script>',
-    "'-window.ran=1-'",
-    "[click](javascript:window.ran=1)",
-    "${window.ran=1}",
-    "{{constructor.constructor('window.ran=1')()}}",
-]
 
 
 def test_markup_in_names_and_values_is_shown_and_never_run(lab_with_platform: Lab, opened: Open):
