@@ -12,10 +12,11 @@ from typing import Any, Final
 from element_jupyter import config
 from element_jupyter.adapters.kernelspecs import program_of
 from element_jupyter.adapters.project import Listing, look
-from element_jupyter.core import inspecting, notebooks
+from element_jupyter.core import notebooks
 from element_jupyter.core.errors import ElementError, Invalid, TooLarge
-from element_jupyter.core.inspection import Finding, FindingCode, Inspection, Severity
-from element_jupyter.core.project_files import PASSING, Project
+from element_jupyter.core.inspection import inspecting
+from element_jupyter.core.inspection.findings import Finding, FindingCode, Inspection, Severity
+from element_jupyter.core.inspection.project_files import PASSING, Project
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.values import slug
 from element_jupyter.platform.environments.composition import Environments

@@ -11,7 +11,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from element_jupyter.core.errors import TooLarge
-from element_jupyter.core.inspection import Inspection
+from element_jupyter.core.inspection.findings import Inspection
 from element_jupyter.core.notebooks import MAX_NOTEBOOK_BYTES
 from element_jupyter.core.values import Value
 from element_jupyter.server.environments import Operation

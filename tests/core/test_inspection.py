@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from element_jupyter.core.hidden_state import RunCell, find_hidden_state
-from element_jupyter.core.imported_packages import missing_packages
-from element_jupyter.core.inspecting import of_the_document, read_code
-from element_jupyter.core.inspection import FindingCode, Severity
+from element_jupyter.core.inspection.findings import FindingCode, Severity
+from element_jupyter.core.inspection.hidden_state import RunCell, find_hidden_state
+from element_jupyter.core.inspection.imported_packages import missing_packages
+from element_jupyter.core.inspection.inspecting import of_the_document, read_code
 
 
 def a_notebook(*sources, counts=None, language="python", tags=()):

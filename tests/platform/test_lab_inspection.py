@@ -12,7 +12,7 @@ import pytest
 
 from element_jupyter import config
 from element_jupyter.core.errors import Invalid, TooLarge
-from element_jupyter.core.inspection import FindingCode, Severity
+from element_jupyter.core.inspection.findings import FindingCode, Severity
 from element_jupyter.platform.lab_inspection import NotebookInspector
 
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from element_jupyter.core.errors import ElementError, TooLarge
-from element_jupyter.core.hidden_state import RunCell, find_hidden_state
-from element_jupyter.core.imported_packages import PackagesReader, missing_packages
-from element_jupyter.core.inspection import Finding, FindingCode, Severity
-from element_jupyter.core.named_files import NamesReader, NotebookNames
-from element_jupyter.core.notebook_code import code_cells, run_cell
-from element_jupyter.core.notebooks import PARAMETERS_TAG, cells_of, tags_of
-from element_jupyter.core.project_files import (
+from element_jupyter.core.inspection.findings import Finding, FindingCode, Severity
+from element_jupyter.core.inspection.hidden_state import RunCell, find_hidden_state
+from element_jupyter.core.inspection.imported_packages import PackagesReader, missing_packages
+from element_jupyter.core.inspection.named_files import NamesReader, NotebookNames
+from element_jupyter.core.inspection.notebook_code import code_cells, run_cell
+from element_jupyter.core.inspection.project_files import (
     Project,
     missing_files,
     missing_modules,
     module_directories,
 )
+from element_jupyter.core.notebooks import PARAMETERS_TAG, cells_of, tags_of
 from element_jupyter.core.snapshots import SMALLER_HINT, SnapshotLimits
 
 

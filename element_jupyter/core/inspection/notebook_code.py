@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from element_jupyter.core.hidden_state import RunCell
+from element_jupyter.core.inspection.hidden_state import RunCell
 from element_jupyter.core.notebooks import cells_of, names_are_checked, source_of
 from element_jupyter.core.parameters import parse_python
 

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from element_jupyter.core.inspection import Finding, FindingCode, Severity
-from element_jupyter.core.notebook_code import CodeCell
-from element_jupyter.core.project_files import listed
+from element_jupyter.core.inspection.findings import Finding, FindingCode, Severity
+from element_jupyter.core.inspection.notebook_code import CodeCell
+from element_jupyter.core.inspection.project_files import listed
 
 _INSTALLS: Final = re.compile(
     r"^\s*(%%|[%!].*(\b(pip|pip3|conda|mamba|micromamba|uv|poetry|pixi|apt|apt-get)\b|\bclone\b"

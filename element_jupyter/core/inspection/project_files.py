@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
-from element_jupyter.core.inspection import Finding, FindingCode, Severity
-from element_jupyter.core.named_files import NamedFile, NotebookNames, imports_in
+from element_jupyter.core.inspection.findings import Finding, FindingCode, Severity
+from element_jupyter.core.inspection.named_files import NamedFile, NotebookNames, imports_in
 from element_jupyter.core.parameters import parse_python
 from element_jupyter.core.snapshots import IGNORE_FILE, size_in_words
 

@@ -16,8 +16,8 @@ from enum import Enum, auto
 from pathlib import PurePosixPath
 from typing import Final
 
-from element_jupyter.core.notebook_code import CodeCell
-from element_jupyter.core.path_expressions import Said, dotted, said_by
+from element_jupyter.core.inspection.notebook_code import CodeCell
+from element_jupyter.core.inspection.path_expressions import Said, dotted, said_by
 
 MOST_NAMES: Final = 500
 """So many different paths are told, and no more."""

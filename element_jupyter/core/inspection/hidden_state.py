@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from element_jupyter.core.inspection import Finding, FindingCode, Severity
+from element_jupyter.core.inspection.findings import Finding, FindingCode, Severity
 
 
 @dataclass(frozen=True)
