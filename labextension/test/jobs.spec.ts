@@ -428,6 +428,24 @@ describe('a notebook that changed after it was scheduled', () => {
     expect(await driftOf(aJob(), services)).toBeNull();
   });
 
+  it('is not spoken of again by a comparison that had begun before it was decided', async () => {
+    const kept = platform.says['get /snapshots/{snapshot_id}'];
+    let answer = () => {};
+    const asked = platform.asked.length;
+    platform.says['get /snapshots/{snapshot_id}'] = new Promise(resolve => {
+      answer = () => resolve(kept);
+    });
+    model.rest();
+    model.look();
+    await until(() => platform.asked.slice(asked).some(({ call }) => call.includes('snapshots')));
+
+    await model.keep(aJob(), model.driftOf(aJob())!);
+    answer();
+    await new Promise(resolve => setTimeout(resolve));
+
+    expect(model.driftOf(aJob())).toBeNull();
+  });
+
   it('is not spoken of when nobody knows where it lies', async () => {
     expect(await driftOf(aJob({ name: 'other' }), services)).toBeNull();
   });

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import nbformat
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.platform_fixture import wait_until
 from tests.server.running import JUPYTER_TOKEN, Lab
@@ -76,6 +77,37 @@ def test_the_file_browser_offers_it_for_notebooks_only(page: Page):
     entry.click()
 
     expect(page.get_by_text(OUTAGE)).to_be_visible()
+
+
+def test_the_notebook_that_was_right_clicked_runs_though_another_is_selected_meanwhile(
+    lab: Lab, browser: Browser
+):
+    nbformat.write(nbformat.v4.new_notebook(), lab.root / "other.ipynb")
+    listings: list[Route] = []
+
+    def hold_the_third(route: Route) -> None:
+        """Hold the listing back after which the file browser selects what was opened."""
+        if urlsplit(route.request.url).path.endswith("/contents"):
+            listings.append(route)
+            if len(listings) == 3:
+                return
+        route.continue_()
+
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as window:
+        page = window.new_page()
+        page.route("**/api/contents**", hold_the_third)
+        page.goto(f"{lab.url}lab/workspaces/a-test/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}")
+        expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
+        selected = page.locator(".jp-DirListing-item.jp-mod-selected")
+        files = page.get_by_role("region", name="File Browser Section")
+
+        files.get_by_text("other.ipynb").click(button="right")
+        expect(selected).to_contain_text("other.ipynb")
+        listings[2].continue_()
+        expect(selected).to_contain_text("daily.ipynb")
+        page.get_by_role("menuitem", name="Run in Background Now").click()
+
+        expect(page.get_by_text(OUTAGE.replace("daily", "other"))).to_be_visible()
 
 
 def test_a_notebook_runs_to_its_end_in_the_background(

@@ -164,12 +164,13 @@ class Environments:
         """Yield what a build has told after `after`, then as it comes, until it has ended.
 
         None is yielded when there is nothing new, at most every 0.1 s, so that an asynchronous
-        caller can run `next` in a thread and leave. A builder that died is told as a failure.
+        caller can run `next` in a thread and leave. A builder that died before the environment was
+        there is told as a failure.
 
         Raises:
             NotFound: there is no such build.
         """
-        return follow(self._build(build_id), after)
+        return follow(self._build(build_id), self._lookup.store, after)
 
     def cancel(self, build_id: str) -> None:
         """End a build; it tells the failure `cancelled`. Nothing happens when it has ended.

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from element_jupyter.adapters.environment_store import EnvironmentStore
 from element_jupyter.core.environments.building import (
     BuildEvent,
     EnvironmentFailed,
@@ -24,10 +25,11 @@ from element_jupyter.platform.environments.lookup import Lookup
 INTERVAL_SECONDS: Final = 0.03
 
 
-def follow(build: Build, after: int = 0) -> Iterator[BuildEvent | None]:
+def follow(build: Build, store: EnvironmentStore, after: int = 0) -> Iterator[BuildEvent | None]:
     """Yield what a build tells after `after`, and None where there is nothing new.
 
-    It ends after the event that ends the build; if its process has died, that is told.
+    It ends after the event that ends the build. If its process has died without a word, what it has
+    left is told: the environment, if that had been published, and otherwise that it died.
 
     Raises:
         NotFound: there is no such build.
@@ -53,13 +55,14 @@ def follow(build: Build, after: int = 0) -> Iterator[BuildEvent | None]:
                 return
             if build.is_running:  # another has begun meanwhile
                 continue
+            made = store.get(told.environment_id) if told.environment_id else None
             yield BuildEvent(
                 sequence=told.sequence + 1,
                 at=datetime.now(UTC),
-                phase=Phase.FAILED,
+                phase=Phase.READY if made else Phase.FAILED,
                 environment_id=told.environment_id,
                 lock_id=told.lock_id,
-                failure=build.silence,
+                failure=None if made else build.silence,
             )
             return
         time.sleep(INTERVAL_SECONDS)

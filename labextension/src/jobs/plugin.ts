@@ -17,6 +17,7 @@ import type { Endings, NotifyOnFinish } from './endings';
 import type { JobsPanel, Tab } from './list/panel';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
+import { Subject } from './subject';
 import { WatchedRuns } from './watched';
 
 /**
@@ -65,17 +66,7 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       watched
     };
 
-    /** The notebook that the command is about, or null. */
-    const subject = (args: { path?: unknown; from?: unknown }): string | null => {
-      if (typeof args.path === 'string') {
-        return args.path;
-      }
-      if (args.from === 'filebrowser') {
-        const [item] = files?.selectedItems() ?? [];
-        return item?.type === 'notebook' ? item.path : null;
-      }
-      return notebooks.currentWidget?.context.path ?? null;
-    };
+    const subject = new Subject(notebooks, files, app.contextMenu);
     const panelOf = (path: string): NotebookPanel | null =>
       notebooks.find(open => open.context.path === path) ?? null;
 
@@ -93,14 +84,14 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     commands.addCommand(CommandIDs.runInBackground, {
       label: args => (args.toolbar ? '' : trans.__('Run in Background Now')),
       caption: args =>
-        subject(args) === null
+        subject.of(args) === null
           ? trans.__('Open or select a notebook to run it in the background')
           : trans.__('Run this notebook in the background now, as it is saved'),
       icon: args => (args.isPalette ? undefined : runInBackgroundIcon),
       describedBy: { args: { type: 'object', properties: aboutNotebook } },
-      isEnabled: args => subject(args) !== null,
+      isEnabled: args => subject.of(args) !== null,
       execute: async args => {
-        const path = subject(args);
+        const path = subject.of(args);
         if (path === null) {
           return;
         }
@@ -112,7 +103,7 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     commands.addCommand(CommandIDs.schedule, {
       label: args => (args.toolbar ? trans.__('Schedule') : trans.__('Schedule Notebook…')),
       caption: args =>
-        subject(args) === null && typeof args.job !== 'string'
+        subject.of(args) === null && typeof args.job !== 'string'
           ? trans.__('Open or select a notebook to schedule it')
           : trans.__('Run this notebook at set times, or now with other parameters'),
       icon: args => (args.isPalette ? undefined : scheduleIcon),
@@ -125,9 +116,9 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
           }
         }
       },
-      isEnabled: args => typeof args.job === 'string' || subject(args) !== null,
+      isEnabled: args => typeof args.job === 'string' || subject.of(args) !== null,
       execute: async args => {
-        const path = subject(args);
+        const path = subject.of(args);
         const { schedule } = await import('./schedule/schedule');
         if (typeof args.job === 'string') {
           await schedule(services, { job: args.job });

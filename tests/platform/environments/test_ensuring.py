@@ -171,6 +171,22 @@ def test_a_builder_killed_at_any_moment_leaves_nothing_that_is_used(deployment, 
     assert environments.verify(made.manifest.environment_id).faults == ()
 
 
+def test_a_builder_killed_before_it_could_say_that_it_is_done_has_made_the_environment(deployment):
+    environments = deployment.environments()
+    found = deployment.found("tables")
+    made = environments.ensure(found, nobody)
+    (build,) = builds(deployment)
+    wait_until(lambda: not builders(deployment.directory))
+    events = build / "events.jsonl"
+    *said, _ = events.read_text().splitlines(keepends=True)
+    events.write_text("".join(said))
+
+    (*_, last) = deployment.told(build.name)
+
+    assert last.phase is Phase.READY
+    assert last.environment_id == made.manifest.environment_id
+
+
 def test_a_build_that_is_cancelled_says_so_and_leaves_no_process(deployment):
     environments = deployment.environments()
     deployment.index.delay_seconds = 30

@@ -66,7 +66,7 @@ export class SchedulesModel extends ListingModel<JobPage> {
       });
     });
     if (saved) {
-      this._drifts.delete(idOf(stored));
+      this._settle(stored);
       this._replace(saved.stored);
     }
   }
@@ -76,6 +76,8 @@ export class SchedulesModel extends ListingModel<JobPage> {
     this._drifts.delete(idOf(stored));
     this.changed();
     await keepNotebook(stored, drift, this._services.state);
+    this._settle(stored);
+    this.changed();
   }
 
   look(): void {
@@ -169,7 +171,11 @@ export class SchedulesModel extends ListingModel<JobPage> {
       const key = `${idOf(stored)} ${stored.version}`;
       if (!this._compared.has(key)) {
         this._compared.add(key);
+        const settled = this._settled.get(idOf(stored));
         const drift = await driftOf(stored, this._services);
+        if (this._settled.get(idOf(stored)) !== settled) {
+          continue; // the person has decided meanwhile
+        }
         if (drift) {
           this._drifts.set(idOf(stored), drift);
         } else {
@@ -178,6 +184,12 @@ export class SchedulesModel extends ListingModel<JobPage> {
         this.changed();
       }
     }
+  }
+
+  /** What is known of a job's notebook is over, and what is being found out about it too. */
+  private _settle(stored: StoredJob): void {
+    this._drifts.delete(idOf(stored));
+    this._settled.set(idOf(stored), (this._settled.get(idOf(stored)) ?? 0) + 1);
   }
 
   /** Ask for the words of the schedules that have not been seen before, one after another. */
@@ -206,6 +218,7 @@ export class SchedulesModel extends ListingModel<JobPage> {
 
   private readonly _drifts = new Map<string, IDrift>();
   private readonly _compared = new Set<string>();
+  private readonly _settled = new Map<string, number>();
   private _text = '';
   private readonly _words = new Map<string, string | null>();
 }
