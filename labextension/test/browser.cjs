@@ -2,6 +2,7 @@
 if (globalThis.window) {
   globalThis.DragEvent ??= class DragEvent extends MouseEvent {};
   globalThis.matchMedia ??= () => ({ matches: false, addEventListener() {} });
+  globalThis.requestIdleCallback ??= call => setTimeout(call);
   navigator.clipboard ??= {};
   for (const name of ['Request', 'Headers', 'Response']) {
     globalThis[name] ??= class {};
