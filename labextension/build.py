@@ -23,6 +23,7 @@ SOURCES = (
     "package.json",
     "yarn.lock",
     ".yarnrc.yml",
+    "labextension/rspack.config.cjs",
     "labextension/tsconfig.json",
     "labextension/src",
     "labextension/schema",
