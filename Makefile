@@ -131,6 +131,7 @@ node_modules/.installed: package.json yarn.lock .yarnrc.yml | .venv/.synced-run 
 .tools/.system: | .tools/.uv
 	@command -v git >/dev/null || $(APT) git
 	@command -v chromium >/dev/null || $(APT) chromium
+	@command -v cc >/dev/null || $(APT) gcc libc6-dev
 	@command -v bwrap >/dev/null || $(APT) bubblewrap
 	@compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || $(APT) postgresql
 	@touch $@

@@ -1,0 +1,1 @@
+"""What kernels, servers and runs use of a machine: values, and rules about them."""

@@ -1,0 +1,55 @@
+"""Graphics processors as they were read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """What one process uses of one device; None is what the driver does not tell."""
+
+    memory_bytes: int | None = None
+    utilization: float | None = None
+    """The part of the time, 0 to 1, in which it has kept the device busy since the last reading."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One device."""
+
+    index: int
+    name: str
+    utilization: float | None
+    """The part of the time, 0 to 1, in which anybody has kept it busy."""
+    memory_bytes: int
+    memory_size_bytes: int
+    processes: Mapping[int, GpuProcess] = field(default_factory=dict)
+    """By pid, as this machine counts them."""
+    processes_known: bool = True
+    """Whether all processes that use the device are among them, and their memory is told."""
+
+
+class GpuReader(Protocol):
+    """Reads the devices. Where there are none, or the driver fails, there is nothing to read."""
+
+    def read(self) -> tuple[Gpu, ...]: ...
+
+    def close(self) -> None: ...
+
+
+def memory_of(gpus: tuple[Gpu, ...], pids: set[int]) -> int | None:
+    """Return what processes use together; None where that cannot be told.
+
+    Zero is said only where the driver tells of all processes.
+    """
+    if not gpus:
+        return None
+    uses = [gpu.processes[pid].memory_bytes for gpu in gpus for pid in pids & gpu.processes.keys()]
+    if any(use is None for use in uses):
+        return None
+    if not uses and not all(gpu.processes_known for gpu in gpus):
+        return None
+    return sum(use for use in uses if use is not None)
