@@ -53,7 +53,8 @@ export default tseslint.config(
         module: 'writable',
         globalThis: 'readonly',
         MouseEvent: 'readonly',
-        navigator: 'readonly'
+        navigator: 'readonly',
+        setTimeout: 'readonly'
       }
     }
   }
