@@ -46,7 +46,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("slow") is not None:
                 item.add_marker(pytest.mark.skip(reason="takes minutes; runs with --slow"))
-    items.sort(key=lambda item: item.get_closest_marker("airflow") is None)
+    longest = ("airflow", "browser")
+    items.sort(key=lambda item: [item.get_closest_marker(name) is None for name in longest])
 
 
 class Scheduling(LoadScopeScheduling):

@@ -4,18 +4,19 @@ import { nullTranslator } from '@jupyterlab/translation';
 
 import { ElementProblem } from '../src/api/client';
 import type { Run } from '../src/api/types';
+import { diffLines, hunksOf, linesOf } from '../src/diff/lines';
 import { changesBetween, filesBetween } from '../src/jobs/list/changes';
 import { driftOf } from '../src/jobs/list/drift';
-import { diffLines, hunksOf } from '../src/jobs/list/lines';
 import type { RunPage } from '../src/jobs/list/runs';
 import { RunsModel } from '../src/jobs/list/runs';
 import type { JobPage } from '../src/jobs/list/schedules';
 import { SchedulesModel } from '../src/jobs/list/schedules';
 import type { StoredJob } from '../src/jobs/list/words';
-import { ahead, durationOf, nameOf, reasonOf, standingOf } from '../src/jobs/list/words';
+import { ahead, durationOf, reasonOf, standingOf } from '../src/jobs/list/words';
 import { rememberNotebook } from '../src/jobs/schedule/remembered';
 import type { IServices } from '../src/jobs/services';
 import { WatchedRuns } from '../src/jobs/watched';
+import { nameOf } from '../src/runs/words';
 import type { IElementClient } from '../src/tokens';
 
 const trans = nullTranslator.load('element');
@@ -571,6 +572,17 @@ describe('two texts', () => {
       null
     ]);
     expect(hunksOf(diffLines(['a'], ['a']))).toEqual([]);
+  });
+
+  it('are read from what the platform says of them', () => {
+    const diff = '--- 1\n+++ 2\n@@ -1,2 +1,2 @@\n same\n-old\n+new\n';
+
+    expect(linesOf(diff)).toEqual([
+      null,
+      { mark: ' ', text: 'same' },
+      { mark: '-', text: 'old' },
+      { mark: '+', text: 'new' }
+    ]);
   });
 
   it('of very many lines are compared in a moment', () => {

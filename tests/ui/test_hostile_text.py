@@ -151,7 +151,7 @@ def test_nothing_that_a_stranger_wrote_runs_or_loads(lab_with_platform: Lab, ope
         trap.evaluate("each => { each.removeAttribute('target'); each.click() }")
 
     expect(page.get_by_role("region", name="Why it failed")).to_contain_text(MARKUP[0])
-    expect(page.locator(".jp-ElementRun-title h1")).to_have_text(name)
+    expect(page.locator(".jp-ElementRun-title h1")).to_have_text(name.removesuffix(".ipynb"))
     assert page.evaluate("window.pwned") is None
     assert page.evaluate("document.querySelectorAll('.jp-ElementRun script').length") == 0
     # the last is a picture of the cell itself, which no browser knows how to ask for

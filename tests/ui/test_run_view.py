@@ -78,7 +78,7 @@ def test_outputs_come_while_the_notebook_runs_and_are_there_again_after_a_reload
         expect(page.locator(".jp-ElementRun-now code")).to_have_text("import pathlib, time")
 
     seen(page)
-    expect(page.get_by_role("tab", name="live.ipynb")).to_be_visible()
+    expect(page.get_by_role("tab", name="live", exact=True)).to_be_visible()
     page.reload()
     seen(page)
 
@@ -141,11 +141,11 @@ def test_a_failure_is_told_in_words_and_opened_where_it_happened(
     active = page.locator(".jp-NotebookPanel:visible .jp-Cell.jp-mod-active")
     expect(active).to_contain_text("rate = 1 / zero")
     expect(active).to_contain_text("ZeroDivisionError")
-    page.get_by_role("tab", name="rates.ipynb").click()
+    page.get_by_role("tab", name="rates", exact=True).click()
     box.get_by_role("button", name="Open as notebook to debug").click()
     expect(page.get_by_role("tab", name="rates-debug.ipynb")).to_be_visible()
     expect(active).to_contain_text("rate = 1 / zero")
-    page.get_by_role("tab", name="rates.ipynb").click()
+    page.get_by_role("tab", name="rates", exact=True).click()
     box.get_by_role("button", name="Open as notebook to debug").click()
     expect(page.get_by_role("tab", name="rates-debug-1.ipynb")).to_be_visible()
 
@@ -154,9 +154,9 @@ def test_a_failure_is_told_in_words_and_opened_where_it_happened(
     assert debug.metadata.kernelspec.name == "python3"
     assert (lab.root / "rates.ipynb").read_bytes() == original
 
-    page.get_by_role("tab", name="rates.ipynb").click()
+    page.get_by_role("tab", name="rates", exact=True).click()
     page.get_by_role("button", name="Run again").click()
-    expect(page.get_by_role("tab", name="rates.ipynb")).to_have_count(2)
+    expect(page.get_by_role("tab", name="rates", exact=True)).to_have_count(2)
     again = page.locator(".jp-ElementRun:visible")
     expect(again.locator(".jp-ElementRun-state")).to_contain_text("Failed")
     runs = rest(lab, "GET", "/runs")["items"]
@@ -229,7 +229,7 @@ def test_nothing_is_followed_behind_another_tab_and_a_narrow_window_will_do(
     gate.touch()
     finish(lab, run_id)
     with page.expect_request(lambda request: "/events?after=" in request.url):
-        page.get_by_role("tab", name="narrow.ipynb").click()
+        page.get_by_role("tab", name="narrow", exact=True).click()
     expect(cell(page, 3)).to_contain_text("later")
     expect(cell(page, 1).locator(".jp-OutputArea")).to_have_text("a" * 500)
 

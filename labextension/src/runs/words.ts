@@ -57,10 +57,10 @@ export function askedBy(run: Run, trans: TranslationBundle): string {
   }
 }
 
-/** What a run is called: its job's name and task, or its notebook's. */
+/** What a run is called: its job's name and task, or its notebook's without its ending. */
 export function nameOf(run: Run): string {
   if (run.job === null) {
-    return run.notebook.replace(/^.*\//, '');
+    return run.notebook.replace(/^.*\//, '').replace(/\.ipynb$/, '');
   }
   const name = run.job.replace(/^.*\//, '');
   return run.task === 'main' ? name : `${name} · ${run.task}`;

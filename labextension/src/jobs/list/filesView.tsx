@@ -5,12 +5,13 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { components } from '../../api/schema';
+import { diffLines, hunksOf } from '../../diff/lines';
+import { Diff } from '../../diff/view';
 import { Trouble, Waiting } from '../../environments/parts';
 import type { IElementClient } from '../../tokens';
 import { useAnswer } from './answer';
 import type { IFileChange } from './changes';
 import { filesBetween } from './changes';
-import { diffLines, hunksOf } from './lines';
 
 type Cell = components['schemas']['NotebookCell'];
 
@@ -116,13 +117,7 @@ function NotebookDiff({
       return asked.answer.length === 0 ? (
         <p>{trans.__('The cells are the same; outputs or metadata differ.')}</p>
       ) : (
-        <pre className="jp-ElementDiff" tabIndex={0} aria-label={trans.__('Changes in %1', path)}>
-          {asked.answer.map((line, place) => (
-            <div key={place} data-mark={line?.mark ?? '…'}>
-              {line === null ? '…' : `${line.mark} ${line.text}`}
-            </div>
-          ))}
-        </pre>
+        <Diff lines={asked.answer} label={trans.__('Changes in %1', path)} />
       );
   }
 }

@@ -7,9 +7,10 @@ import type { components } from '../../api/schema';
 import type { Run } from '../../api/types';
 import { hasEnded, isEnded } from '../../runs/events';
 import { againOf } from '../../runs/past';
+import { nameOf } from '../../runs/words';
 import type { IServices } from '../services';
 import { ListingModel } from './listing';
-import { STATES, holds, nameOf, reasonOf } from './words';
+import { STATES, holds, reasonOf } from './words';
 
 /** A page of runs as the server gives it. */
 export type RunPage = components['schemas']['RunPage'];

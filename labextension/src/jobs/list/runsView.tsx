@@ -7,12 +7,12 @@ import * as React from 'react';
 import type { Run } from '../../api/types';
 import { Ago, Button } from '../../environments/parts';
 import { hasEnded } from '../../runs/events';
-import { stateWord } from '../../runs/words';
+import { nameOf, stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
 import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
 import type { RunsModel } from './runs';
-import { STATES, durationOf, nameOf, reasonOf, standingOf, triggerWord } from './words';
+import { STATES, durationOf, reasonOf, standingOf, triggerWord } from './words';
 
 interface IProps {
   model: RunsModel;

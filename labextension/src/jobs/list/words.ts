@@ -1,7 +1,6 @@
 /**
  * What people read about runs and jobs; the same words in every list and notice.
  */
-import { PathExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { components } from '../../api/schema';
@@ -25,20 +24,6 @@ export const STATES: readonly Run['state'][] = [
   'stopped',
   'lost'
 ];
-
-/** What people call a run: its job, and which of its tasks, or its notebook. */
-export function nameOf(run: Run): string {
-  if (run.job === null) {
-    return stemOf(run.notebook);
-  }
-  const name = run.job.split('/').slice(1).join('/');
-  return run.task === 'main' ? name : `${name} · ${run.task}`;
-}
-
-/** A notebook's name without its place and its ending. */
-export function stemOf(notebook: string): string {
-  return PathExt.basename(notebook, '.ipynb');
-}
 
 /** What people call a job. */
 export function titleOf({ job }: StoredJob): string {

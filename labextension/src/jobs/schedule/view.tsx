@@ -5,6 +5,8 @@ import { UseSignal } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { linesOf } from '../../diff/lines';
+import { Diff } from '../../diff/view';
 import { Trouble, Waiting } from '../../environments/parts';
 import { Field, Group, Tick } from './fields';
 import type { CatchUp, Faults } from './form';
@@ -104,22 +106,8 @@ function ExistsView({ exists, trans }: IPart & { exists: IExists }): React.React
           ? trans.__('Replace it, or choose another name. This would change:')
           : trans.__('It is just like this one.')}
       </p>
-      {diff ? <Diff text={diff} label={trans.__('Changes')} /> : null}
+      {diff ? <Diff lines={linesOf(diff)} label={trans.__('Changes')} /> : null}
     </div>
-  );
-}
-
-function Diff({ text, label }: { text: string; label: string }): React.ReactElement {
-  // the first two lines name the versions
-  const lines = text.trimEnd().split('\n').slice(2);
-  return (
-    <pre className="jp-ElementDiff" tabIndex={0} aria-label={label}>
-      {lines.map((line, number) => (
-        <span key={number} data-sign={line.charAt(0)}>
-          {line + '\n'}
-        </span>
-      ))}
-    </pre>
   );
 }
 
