@@ -69,6 +69,8 @@ generate: .venv/.synced-test node_modules/.installed
 	mv build/openapi.json docs/reference/openapi.json
 	python -m element_jupyter.platform.environments.schema > build/environments-openapi.json
 	mv build/environments-openapi.json docs/reference/environments-openapi.json
+	python -m element_jupyter.platform.environments.schema resources > build/resources-openapi.json
+	mv build/resources-openapi.json docs/reference/resources-openapi.json
 	python docs/generate.py
 	jlpm generate
 

@@ -46,7 +46,9 @@ Environments lie where the notebooks are, so JupyterLab's server alone answers w
 under `/element/api/v1/environments`, and `/element/api/v1/notebooks/inspect`, which tells what
 stands in the way of scheduling a notebook, and `POST /element/api/v1/snapshots`, which takes its
 project along, and `POST /element/api/v1/platform`, which starts what runs notebooks where no
-platform is: [environments-openapi.json](environments-openapi.json).
+platform is: [environments-openapi.json](environments-openapi.json). What is under
+`/element/api/v1/resources` tells what the server and its kernels use:
+[resources-openapi.json](resources-openapi.json).
 """,
     "job_file": """\
 # job.yaml

@@ -25,6 +25,7 @@ def test_a_reference_page_is_current(page: str):
     [
         ("openapi.json", "schema.ts"),
         ("environments-openapi.json", "environments-schema.ts"),
+        ("resources-openapi.json", "resources-schema.ts"),
     ],
 )
 def test_the_front_end_s_types_follow_the_rest_interface(document: str, types: str, tmp_path: Path):

@@ -147,11 +147,3 @@ class KernelDetails(Value):
     """Of all processes; null where it was not measured, …"""
     pss_reason: str | None
     """… and why not, in a sentence."""
-
-
-class ResourceEvent(Value):
-    """What `resources/events` sends: by the event's name, one of these is its data."""
-
-    history: History | None = None
-    sample: Sample | None = None
-    death: Death | None = None

@@ -1,8 +1,8 @@
-"""`python -m element_jupyter.platform.environments.schema`: print an OpenAPI document.
+"""`python -m element_jupyter.platform.environments.schema [resources]`: print an OpenAPI document.
 
 It has the routes that the Jupyter server answers itself, `environments/…`, `notebooks/…`,
-`platform` and `snapshots`; the front end's types are made of it. It is committed as
-`docs/reference/environments-openapi.json`.
+`platform` and `snapshots`, or `resources/…`; the front end's types are made of it. They are
+committed as `docs/reference/environments-openapi.json` and `resources-openapi.json`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 
-from element_jupyter.core.environments.building import BuildEvent
 from element_jupyter.core.errors import Problem
-from element_jupyter.server import environments, notebooks, platform, snapshots
+from element_jupyter.server import environments, notebooks, platform, resources, snapshots
 from element_jupyter.server.environments import Operation
 
 OPERATIONS = (
@@ -33,26 +32,28 @@ _REFERENCE = "#/components/schemas/{model}"
 _Mode = Literal["validation", "serialization"]
 
 
-def document() -> dict[str, Any]:
+def document(
+    operations: tuple[Operation, ...] = OPERATIONS,
+    title: str = "Element: environments, notebooks and snapshots",
+) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
     inputs: list[tuple[str, _Mode, TypeAdapter[Any]]] = [
         ("Problem", "serialization", TypeAdapter(Problem)),
-        ("BuildEvent", "serialization", TypeAdapter(BuildEvent)),
     ]
-    for operation in OPERATIONS:
+    for operation in operations:
         if operation.answer is not None:
             inputs.append((operation.id, "serialization", TypeAdapter(operation.answer)))
         if operation.body is not None:
             inputs.append((operation.id, "validation", TypeAdapter(operation.body)))
     schemas, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REFERENCE)
     paths: dict[str, Any] = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         verbs = paths.setdefault(f"/api/v1{operation.path}", {})
         verbs[operation.method] = _operation(operation, dict(schemas))
     whole = {
         "openapi": "3.1.0",
         "info": {
-            "title": "Element: environments, notebooks and snapshots",
+            "title": title,
             "version": "1",
             "description": "What the Jupyter server answers itself, below `element`.",
         },
@@ -120,7 +121,11 @@ def _renamed(whole: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     """Print it as it is committed."""
-    sys.stdout.write(json.dumps(document(), indent=1, ensure_ascii=False) + "\n")
+    if sys.argv[1:] == ["resources"]:
+        whole = document(resources.OPERATIONS, "Element: what a server and its kernels use")
+    else:
+        whole = document()
+    sys.stdout.write(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":
