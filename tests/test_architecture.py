@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 OURS = "element_jupyter"
 
 FACES = {
-    "server": {"jupyter_server", "jupyter_client", "tornado"},
+    "server": {"jupyter_server", "jupyter_client", "prometheus_client", "tornado"},
     "hub": {"jupyterhub", "tornado"},
     "service": {"tornado", "sqlalchemy", "prometheus_client"},
     "runner": {"papermill", "nbclient", "nbformat", "jupyter_client", "zmq"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from jupyter_server.extension.application import ExtensionApp
 
@@ -11,7 +11,9 @@ from element_jupyter.platform import lab_snapshot
 from element_jupyter.platform.environments.composition import environments
 from element_jupyter.platform.lab_environments import NotebookEnvironments
 from element_jupyter.platform.lab_inspection import NotebookInspector
+from element_jupyter.platform.lab_resources import LabResources
 from element_jupyter.platform.on_demand import OnDemandPlatform
+from element_jupyter.server import resources
 from element_jupyter.server.control_plane import ControlPlane
 from element_jupyter.server.environments import handlers
 from element_jupyter.server.forward import ForwardHandler
@@ -19,6 +21,7 @@ from element_jupyter.server.http import MOUNT
 from element_jupyter.server.notebooks import InspectHandler
 from element_jupyter.server.platform import PlatformHandler
 from element_jupyter.server.provisioner import be_the_default, kernel_of
+from element_jupyter.server.resource_metrics import ResourceMetrics
 from element_jupyter.server.snapshots import SnapshotHandler
 
 PROVISIONER: Final = "element-environment"
@@ -43,13 +46,21 @@ class ElementExtension(ExtensionApp):
             waits_seconds = element.build_timeout_seconds + SLACK_SECONDS
             be_the_default(self.serverapp, PROVISIONER, waits_seconds)
         inspect = NotebookInspector(element, known)
+        self._resources = LabResources(self.serverapp)
+        self._metrics = ResourceMetrics(self._resources)
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
             (rf"/{MOUNT}/notebooks/inspect", InspectHandler, {"inspect": inspect}),
             (rf"/{MOUNT}/platform", PlatformHandler, {"start": OnDemandPlatform(element).start}),
             *handlers(NotebookEnvironments(known) if known else None, kernel_of),
+            *resources.handlers(self._resources),
             (rf"/{MOUNT}/.*", ForwardHandler, shared),
         ]
 
+    async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
+        self._resources.start()
+
     async def stop_extension(self) -> None:
+        self._metrics.close()
+        await self._resources.stop()
         await self._control_plane.close()

@@ -6,6 +6,7 @@ A group that a container hides cannot be read; nothing is said of it then.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -177,10 +178,20 @@ def _upwards(place: _Place | None) -> Iterator[Path]:
 
 
 def _text(file: Path) -> str:
+    """Read it, or what there is; plainly, since this is done every second."""
     try:
-        return file.read_text(errors="replace").strip()
+        opened = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
+    try:
+        pieces = []
+        while piece := os.read(opened, 1 << 16):
+            pieces.append(piece)
+    except OSError:
+        return ""
+    finally:
+        os.close(opened)
+    return b"".join(pieces).decode(errors="replace").strip()
 
 
 def _number(file: Path) -> int | None:
