@@ -43,3 +43,14 @@ export const jobsIcon = new LabIcon({
   </g>
 </svg>`
 });
+
+/** The dial of a tachometer. */
+export const resourcesIcon = new LabIcon({
+  name: 'element:resources',
+  svgstr: `<svg xmlns="http://www.w3.org/2000/svg" width="16" viewBox="0 0 24 24">
+  <g class="jp-icon3" fill="#616161">
+    <path d="M12 4a10 10 0 0 0-8.2 15.7l.3.5h15.8l.3-.5A10 10 0 0 0 12 4zm6.8 14.2H5.2A8 8 0 1 1 18.8 18.2z"/>
+    <path d="m16.9 8.4-6 4.3a2.1 2.1 0 1 0 2.4 2.4z"/>
+  </g>
+</svg>`
+});

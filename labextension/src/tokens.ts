@@ -24,11 +24,15 @@ export interface IElementClient {
    * Follow a stream of events until the server ends it, or the signal is aborted.
    *
    * A connection that breaks is taken up again after the last event that arrived. Throws an
-   * `ElementProblem` when the server refuses.
+   * `ElementProblem` when the server refuses. Where the names of events say what their data are,
+   * `named` gives each as an object with its data below its name.
    */
   follow<P extends StreamPath>(
     path: P,
-    options: Pick<ICall<Operation<'get', P>>, 'path' | 'query'> & { signal: AbortSignal }
+    options: Pick<ICall<Operation<'get', P>>, 'path' | 'query'> & {
+      signal: AbortSignal;
+      named?: boolean;
+    }
   ): AsyncIterable<Streamed<Operation<'get', P>>>;
 }
 

@@ -3,3 +3,4 @@ import './environments.css';
 import './schedule.css';
 import './jobs.css';
 import './runs.css';
+import './resources.css';

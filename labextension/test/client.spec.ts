@@ -121,6 +121,19 @@ describe('ElementClient', () => {
     expect(seen[0].headers.get('accept')).toBe('text/event-stream');
   });
 
+  it('gives what a stream tells by the names of its events, where these say what it is', async () => {
+    const told = 'event: sample\ndata: {"at": "now"}\n\nevent: end\ndata: {}\n\n';
+    const client = streaming(() => new Response(told));
+    const { signal } = new AbortController();
+
+    const events = client.follow('/resources/events', { signal, named: true });
+
+    for await (const event of events) {
+      expect(event).toEqual({ sample: { at: 'now' } });
+    }
+    expect.assertions(1);
+  });
+
   it('throws what a stream says has gone wrong', async () => {
     const problem = 'event: problem\ndata: {"code": "failed", "message": "It broke."}\n\n';
     const client = streaming(() => new Response(problem));

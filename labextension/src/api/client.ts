@@ -61,10 +61,10 @@ export class ElementClient implements IElementClient {
 
   async *follow(
     path: string,
-    options: IOptions & { signal: AbortSignal }
+    options: IOptions & { signal: AbortSignal; named?: boolean }
   ): AsyncGenerator<never, void> {
     const { follow } = await import('./events');
-    const { signal } = options;
+    const { signal, named } = options;
     const connect = async (after: string) => {
       const headers: Record<string, string> = { Accept: 'text/event-stream' };
       if (after) {
@@ -79,7 +79,7 @@ export class ElementClient implements IElementClient {
         throw new ElementProblem(500, said as Problem);
       }
       if (said !== undefined) {
-        yield said as never;
+        yield (named ? { [name]: said } : said) as never;
       }
     }
   }

@@ -5,6 +5,7 @@ import type {
   components as EnvironmentComponents,
   paths as EnvironmentPaths
 } from './environments-schema';
+import type { paths as ResourcePaths } from './resources-schema';
 import type { components, paths } from './schema';
 
 /** A run, as the record knows it. */
@@ -51,7 +52,7 @@ export type Parameter = Environments['Parameter'];
 /** A snapshot that the control plane has, and where the notebook is in it. */
 export type ISnapshot = Environments['TakenSnapshot'];
 
-interface IPaths extends paths, EnvironmentPaths {}
+interface IPaths extends paths, EnvironmentPaths, ResourcePaths {}
 
 /** What one may do with a path. */
 export type Verb = 'get' | 'post' | 'put' | 'delete';
