@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.errors import Invalid
@@ -20,6 +20,7 @@ from element_jupyter.core.runs import (
     RunStarted,
     RunState,
     StateChanged,
+    Usage,
 )
 from element_jupyter.core.values import UtcTime, Value
 
@@ -73,7 +74,11 @@ def advance(record: RunRecord, events: Sequence[Event]) -> RunRecord:
     run, reported = record.run, record.reported
     if run.state.ended:
         return record
-    changes: dict[str, Any] = {"cells_done": run.cells_done, "recorded": dict(run.recorded)}
+    changes: dict[str, Any] = {
+        "cells_done": run.cells_done,
+        "recorded": dict(run.recorded),
+        "peak_memory_bytes": run.peak_memory_bytes,
+    }
     for event in events:
         if event.sequence == reported + 1:
             reported = event.sequence
@@ -96,7 +101,9 @@ def _change(known: dict[str, Any], event: Event) -> dict[str, Any]:
             }
             return started | pinned(event.pin)
         case CellFinished():
-            return {"cells_done": known["cells_done"] + 1}
+            return {"cells_done": known["cells_done"] + 1} | _peak(known, event.peak_memory_bytes)
+        case Usage():
+            return _peak(known, event.memory_bytes)
         case Recorded():
             return {"recorded": {**known["recorded"], event.name: event.value}}
         case NotebookSaved():
@@ -107,14 +114,30 @@ def _change(known: dict[str, Any], event: Event) -> dict[str, Any]:
                 "reason": event.reason,
                 "finished_at": event.at,
                 "failing_cell": event.failing_cell,
-                "cpu_seconds": event.cpu_seconds,
-                "peak_memory_bytes": event.peak_memory_bytes,
                 "artifacts": event.artifacts,
                 "recorded": {**known["recorded"], **event.recorded},
             }
+            finished |= {name: used for name in _USED if (used := getattr(event, name)) is not None}
             return finished | ({"output_path": event.output_path} if event.output_path else {})
         case _:
             return {}
+
+
+def _peak(known: dict[str, Any], memory_bytes: int | None) -> dict[str, Any]:
+    # told on the way, so that a run that is lost has one too
+    seen = max(known["peak_memory_bytes"] or 0, memory_bytes or 0)
+    return {"peak_memory_bytes": seen or None}
+
+
+_USED: Final = (
+    "cpu_seconds",
+    "peak_memory_bytes",
+    "gpu_seconds",
+    "peak_gpu_memory_bytes",
+    "memory_limit_bytes",
+    "out_of_memory",
+)
+"""Fields of a run that say what it used: what is known of it stays known."""
 
 
 def pinned(pin: Pin | None) -> dict[str, Any]:

@@ -158,6 +158,13 @@ class Run(Value):
     """The executed notebook, once one was written; absolute."""
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    gpu_seconds: float | None = None
+    """How long GPUs computed while it held memory on them; None where there is no GPU."""
+    peak_gpu_memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    """What it was allowed to use, where that is known."""
+    out_of_memory: bool = False
+    """Whether it failed because a process of it was killed for want of memory."""
 
 
 class RunSpec(Value):
@@ -262,6 +269,21 @@ class CellFinished(_Event):
     duration_seconds: float
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    gpu_seconds: float | None = None
+    peak_gpu_memory_bytes: int | None = None
+
+
+class Usage(_Event):
+    """What the kernel and all it started used since the last of these."""
+
+    kind: Literal["usage"] = "usage"
+    index: int | None = None
+    """The cell that is being executed; None before the first."""
+    cpu_cores: float
+    """The average."""
+    memory_bytes: int
+    """The highest that was seen."""
+    gpu_memory_bytes: int | None = None
 
 
 RECORD_TYPES = (
@@ -308,6 +330,10 @@ class RunFinished(_Event):
     duration_seconds: float
     cpu_seconds: float | None = None
     peak_memory_bytes: int | None = None
+    gpu_seconds: float | None = None
+    peak_gpu_memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    out_of_memory: bool = False
     output_path: str | None = None
     artifacts: tuple[Artifact, ...] = ()
     recorded: dict[str, JsonValue] = Field(default_factory=dict)
@@ -318,6 +344,7 @@ Event = Annotated[
     | CellStarted
     | Output
     | CellFinished
+    | Usage
     | Recorded
     | NotebookSaved
     | Note

@@ -38,6 +38,7 @@ from element_jupyter.core.notebooks import (
     resolve_parameters,
 )
 from element_jupyter.core.runs import Event, RunFinished, RunSpec, RunState
+from element_jupyter.platform.machine import this_machine
 from element_jupyter.platform.run_building import BuildNotes, StoppedWaiting, unless_stopped
 from element_jupyter.platform.run_environment import (
     KernelEnvironment,
@@ -144,7 +145,7 @@ async def _run_told(spec: RunSpec, log: EventLog, control: _Control, *, adopting
         work = replace(
             _work(spec, asked, made, output_path=output / "output.ipynb"), adopting=adopting
         )
-        session = Session(work, log)
+        session = Session(work, log, this_machine())
         control.attach(session)
         finished = await session.run(
             before_cells=lambda: before.update(survey(project, without=output)),
@@ -384,7 +385,7 @@ async def _run_in_place(
         )
         log.tell(finished)
         return finished
-    session = Session(prepared(made), log)
+    session = Session(prepared(made), log, this_machine())
     control.attach(session)
     return await session.run()
 

@@ -68,6 +68,7 @@ def prepare(
     for cell in made.cells:
         cell.metadata.setdefault("tags", [])
         cell.metadata.setdefault("papermill", NotebookNode())
+        cell.metadata.pop("element", None)  # what it used in an earlier run
     notebook: NotebookNode = remove_error_markers(made)
     cells = [cell for cell in notebook.cells if INJECTED_TAG not in cell.metadata.tags]
     if parameters:

@@ -1,7 +1,7 @@
 """The engine for papermill: `papermill IN.ipynb OUT.ipynb --engine element`.
 
-Papermill imports this module while it is itself being imported, so nothing of papermill may be
-imported at the top.
+`platform.papermill_engine` makes of it what papermill is given. Papermill imports this module while
+it is itself being imported, so nothing of papermill may be imported at the top.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ from nbformat import NotebookNode
 
 from element_jupyter.core.kernel_variables import kernel_environment
 from element_jupyter.core.runs import RunState
+from element_jupyter.runner.machine import Machine
 
 
 class ElementEngine:
     """Executes a notebook that papermill has prepared, as a run of Element's own."""
+
+    @classmethod
+    def machine(cls) -> Machine:
+        """Return the machine that it is on."""
+        raise NotImplementedError
 
     @classmethod
     def execute_notebook(
@@ -53,7 +59,7 @@ class ElementEngine:
             start_timeout_seconds=start_timeout,
             pid=os.getpid(),
         )
-        finished = asyncio.run(Session(work, EventLog()).run())
+        finished = asyncio.run(Session(work, EventLog(), cls.machine()).run())
         if finished.state is not RunState.SUCCEEDED and finished.failing_cell is None:
             raise PapermillException(finished.reason)
         return nb

@@ -32,7 +32,8 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from traitlets import TraitError, Type
 
 from element_jupyter.core.errors import ElementError, Invalid
-from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_words, oom_kills
+from element_jupyter.runner.machine import Machine, OomWatch
+from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_words, of_limit
 
 START_TIMEOUT_SECONDS: Final = 60.0
 _LOCAL: Final = "local-provisioner"
@@ -111,6 +112,7 @@ class Kernel:
         *,
         directory: Path,
         environment: Mapping[str, str],
+        machine: Machine,
         command: Sequence[str] = (),
         adopting: bool = False,
     ) -> None:
@@ -126,6 +128,10 @@ class Kernel:
         self.on_output: Callable[[Message], None] = lambda _message: None
         self.died: asyncio.Future[str]
         """Done once the process has ended; says how."""
+        self.out_of_memory = False
+        """Whether it was killed for want of memory."""
+        self.peak_bytes = 0
+        """The highest memory of its own process; known once it was killed for want of it."""
         self._spec = KernelSpec(argv=[*command]) if command else find_kernel(name)
         self._is_ipython = bool(command) or any("ipykernel" in word for word in self._spec.argv)
         self._directory = directory
@@ -137,7 +143,9 @@ class Kernel:
         self._context: zmq.asyncio.Context
         self._control: Any
         self._said: deque[bytes] = deque(maxlen=16)
-        self._kills_before = oom_kills()
+        self._machine = machine
+        self._oom = OomWatch(machine.groups)
+        self._maxrss_bytes = 0
         self._ending = False
 
     # ------------------------------------------------------------------------------------- start
@@ -181,7 +189,7 @@ class Kernel:
             ) from error
         finally:
             os.close(write)
-        self.tree = Tree(self._process.pid, adopting=self._adopting)
+        self.tree = Tree(self._process.pid, self._machine.processes, adopting=self._adopting)
         os.set_blocking(read, False)
         loop.add_reader(read, self._listen, read)
         self._watch()
@@ -234,7 +242,7 @@ class Kernel:
         def ended() -> None:
             loop.remove_reader(handle)
             os.close(handle)
-            self._tell_end(self._process.wait())
+            self._tell_end(self._reap())
 
         loop.add_reader(handle, ended)
 
@@ -243,11 +251,29 @@ class Kernel:
             await asyncio.sleep(0.2)
         self._tell_end(code)
 
+    def _reap(self) -> int:
+        """Collect the process that has ended, with what it used; returns its exit code."""
+        with contextlib.suppress(ChildProcessError):
+            _, status, used = os.wait4(self._process.pid, 0)
+            self._process.returncode = os.waitstatus_to_exitcode(status)
+            self._maxrss_bytes = used.ru_maxrss * 1024
+        return self._process.wait()
+
     def _tell_end(self, code: int) -> None:
-        if not self.died.done():
-            self.died.set_result(
-                exit_in_words(code, out_of_memory=oom_kills() > self._kills_before)
-            )
+        if self.died.done():
+            return
+        said = ""
+        if code == -signal.SIGKILL and self._oom.anywhere:
+            self.out_of_memory = True
+            self.peak_bytes = self._maxrss_bytes
+            said = self._of_memory()
+        self.died.set_result(exit_in_words(code, out_of_memory=said))
+
+    def _of_memory(self) -> str:
+        limit = self._machine.memory_limit_bytes
+        if limit is not None and self._oom.in_group:
+            return f"was killed for want of memory ({of_limit(self.peak_bytes, limit)})"
+        return "was killed, probably because the machine was out of memory"
 
     def _connect(self, connection: KernelConnectionInfo) -> None:
         self._context = zmq.asyncio.Context()

@@ -1,9 +1,8 @@
 """The kernel's process tree: what it uses, how it ended, and how to end all of it.
 
-Reads `/proc` (proc(5)); where there is none, psutil tells the same, only slower. A process belongs
-to the tree when it descends from the kernel, or is in the kernel's session. When the runner has a
-process to itself it also adopts orphans (prctl(2), PR_SET_CHILD_SUBREAPER), so that what a notebook
-has detached with `setsid` and a double fork is still found.
+A process belongs to the tree when it descends from the kernel, or is in the kernel's session. When
+the runner has a process to itself it also adopts orphans (prctl(2), PR_SET_CHILD_SUBREAPER), so
+that what a notebook has detached with `setsid` and a double fork is still found.
 """
 
 from __future__ import annotations
@@ -15,18 +14,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
+from element_jupyter.core.resources.processes import Process, ProcessReader
 
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _PROC = Path("/proc")
-_HAS_PROC: Final = sys.platform == "linux" and (_PROC / "self" / "stat").exists()
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
@@ -49,59 +44,6 @@ def die_with_parent() -> Callable[[], None] | None:
     return prepare
 
 
-@dataclass(frozen=True, slots=True)
-class _Process:
-    pid: int
-    zombie: bool
-    parent: int
-    session: int
-    cpu_seconds: float
-    memory_bytes: int
-
-
-def _read(pid: int) -> _Process | None:
-    try:
-        text = (_PROC / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
-    fields = text[text.rindex(b")") + 2 :].split()
-    return _Process(
-        pid=pid,
-        zombie=fields[0] in {b"Z", b"X"},
-        parent=int(fields[1]),
-        session=int(fields[3]),
-        # with those of its children that it has waited for
-        cpu_seconds=sum(map(int, fields[11:15])) / _TICKS,
-        memory_bytes=int(fields[21]) * _PAGE_BYTES,
-    )
-
-
-def _read_all_with_psutil() -> list[_Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError), process.oneshot():
-            times = process.cpu_times()
-            found.append(
-                _Process(
-                    pid=process.pid,
-                    zombie=process.status() == psutil.STATUS_ZOMBIE,
-                    parent=process.ppid(),
-                    session=os.getsid(process.pid),
-                    cpu_seconds=sum(times[:4]),
-                    memory_bytes=process.memory_info().rss,
-                )
-            )
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What the tree has used since it began (processor time) and uses now (memory)."""
-
-    cpu_seconds: float = 0.0
-    memory_bytes: int = 0
-
-
 class Tree:
     """A kernel and everything it has started.
 
@@ -109,19 +51,26 @@ class Tree:
     when it was made, such as what still works on the kernel's environment.
     """
 
-    def __init__(self, root: int, *, adopting: bool) -> None:
+    def __init__(self, root: int, reader: ProcessReader, *, adopting: bool) -> None:
         self.root = root
+        self.pids: set[int] = {root}
+        """Whose usage was last read."""
+        self._reader = reader
         self._adopting = adopting
         others = [each for each in self._all(set()) if root not in {each.pid, each.session}]
         self._foreign = {each.pid for each in others}
         self._spared = frozenset(each.pid for each in others if each.parent == os.getpid())
 
-    def usage(self) -> Usage:
-        """Sum up the tree; cheap, since processes of others are read only once."""
+    def usage(self) -> tuple[float, int]:
+        """Return the processor time so far (s) and the memory (bytes) of the whole tree.
+
+        Cheap, since processes of others are read only once.
+        """
         members = self._members(skip=self._foreign)
-        return Usage(
-            cpu_seconds=sum(process.cpu_seconds for process in members),
-            memory_bytes=sum(process.memory_bytes for process in members),
+        self.pids = {process.pid for process in members}
+        return (
+            sum(process.cpu_seconds for process in members),
+            sum(process.memory_bytes for process in members),
         )
 
     def reset_peak(self) -> None:
@@ -161,7 +110,7 @@ class Tree:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(process.pid, os.WNOHANG)
 
-    def _members(self, skip: set[int] | None = None) -> list[_Process]:
+    def _members(self, skip: set[int] | None = None) -> list[Process]:
         own = os.getpid()
         roots = {self.root, own} if self._adopting else {self.root}
         processes = {process.pid: process for process in self._all(skip or set())}
@@ -186,38 +135,17 @@ class Tree:
             skip.update(set(processes) - {process.pid for process in members})
         return members
 
-    @staticmethod
-    def _all(skip: set[int]) -> list[_Process]:
-        if not _HAS_PROC:
-            return _read_all_with_psutil()
-        pids = {int(entry) for entry in os.listdir(_PROC) if entry.isdigit()}  # noqa: PTH208 - 10 × faster
+    def _all(self, skip: set[int]) -> list[Process]:
+        pids = self._reader.pids()
         skip &= pids
-        found = (_read(pid) for pid in pids - skip)
-        return [process for process in found if process is not None]
+        return self._reader.some(pids - skip)
 
 
-def oom_kills() -> int:
-    """Return how often the system has killed a process for want of memory, as far as it tells."""
-    files = [_PROC / "vmstat"]
-    with contextlib.suppress(OSError):
-        for line in (_PROC / "self" / "cgroup").read_text().splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers == "":
-                files.append(Path(f"/sys/fs/cgroup{path}/memory.events"))
-            elif "memory" in controllers.split(","):
-                files.append(Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control"))
-    total = 0
-    for file in files:
-        with contextlib.suppress(OSError):
-            for line in file.read_text().splitlines():
-                word, _, number = line.partition(" ")
-                if word == "oom_kill" and number.strip().isdigit():
-                    total += int(number)
-    return total
+def exit_in_words(code: int, *, out_of_memory: str = "") -> str:
+    """Say how a process ended, given what `Popen.returncode` says.
 
-
-def exit_in_words(code: int, *, out_of_memory: bool) -> str:
-    """Say how a process ended, given what `Popen.returncode` says."""
+    `out_of_memory` is what there is to say of memory, where the system has killed for want of it.
+    """
     if code >= 0:
         return f"ended with exit code {code}"
     try:
@@ -225,7 +153,15 @@ def exit_in_words(code: int, *, out_of_memory: bool) -> str:
     except ValueError:
         name = f"signal {-code}"
     if -code == signal.SIGKILL and out_of_memory:
-        return f"was killed ({name}), probably because the machine was out of memory"
+        return out_of_memory
     if -code in {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}:
         return f"crashed ({name})"
     return f"was killed ({name})"
+
+
+def of_limit(used_bytes: int, limit_bytes: int) -> str:
+    """Return a part of a limit in the limit's unit: `1.9 of 2.0 GiB`."""
+    size, unit = (2**30, "GiB") if limit_bytes >= 2**30 else (2**20, "MiB")
+    digits = 1 if limit_bytes < 100 * size else 0
+    used, limit = min(used_bytes, limit_bytes) / size, limit_bytes / size
+    return f"{used:.{digits}f} of {limit:.{digits}f} {unit}"

@@ -34,10 +34,10 @@ from element_jupyter.runner.cells import CellFailed, Cells
 from element_jupyter.runner.documents import snapshot, write_notebook
 from element_jupyter.runner.events import EventLog, LiveOutputs, now
 from element_jupyter.runner.kernel import START_TIMEOUT_SECONDS, Kernel, KernelDied
-from element_jupyter.runner.processes import Tree, Usage
+from element_jupyter.runner.machine import Machine
+from element_jupyter.runner.metering import Meter
 
 SAVE_SECONDS: Final = 30.0
-SAMPLE_SECONDS: Final = 0.5
 LARGEST_RECORD_CHARACTERS: Final = 100_000
 _SHUTDOWN_SECONDS: Final = 5.0
 
@@ -78,8 +78,9 @@ class _Stop:
 class Session:
     """Executes work once, telling events on the way."""
 
-    def __init__(self, work: Work, log: EventLog) -> None:
+    def __init__(self, work: Work, log: EventLog, machine: Machine) -> None:
         self._work = work
+        self._machine = machine
         self._log = log
         self._notebook = work.notebook
         # keeps papermill's metadata; writing is done here, off the event loop and not per cell
@@ -94,7 +95,7 @@ class Session:
         self._kills: set[asyncio.Task[None]] = set()
         self._failing: FailingCell | None = None
         self._recorded: dict[str, JsonValue] = {}
-        self._meter = _Meter()
+        self._meter = Meter(log, machine.gpus, lambda: self._at[0] if self._at else None)
         self._started = time.monotonic()
 
     # ------------------------------------------------------------------------------------ control
@@ -161,6 +162,7 @@ class Session:
             work.kernel,
             directory=work.directory,
             environment=work.environment,
+            machine=self._machine,
             command=work.command,
             adopting=work.adopting,
         )
@@ -207,8 +209,9 @@ class Session:
             reason=reason,
             failing_cell=self._failing,
             duration_seconds=time.monotonic() - self._started,
-            cpu_seconds=self._meter.total.cpu_seconds,
-            peak_memory_bytes=self._meter.peak_bytes,
+            **self._meter.used.fields(),
+            memory_limit_bytes=self._machine.memory_limit_bytes,
+            out_of_memory=kernel.out_of_memory and self._stop is None,
             output_path=str(work.output_path) if work.output_path else None,
             artifacts=tuple(artifacts),
             recorded=self._recorded,
@@ -268,6 +271,7 @@ class Session:
             return goes_on
         except (CellFailed, KernelDied) as error:
             self._papermill.cell_exception(cell, cell_index=index, exception=error)
+            self._meter.reached(self._kernel.peak_bytes)
             raise
         finally:
             if timer is not None:
@@ -275,6 +279,8 @@ class Session:
             self._at = None
             duration = time.monotonic() - started
             used = self._meter.end_cell(self._kernel.tree)
+            # beside what papermill keeps there of its time
+            cell.metadata["element"] = used.fields()
             self._log.tell(
                 CellFinished(
                     at=now(),
@@ -282,8 +288,7 @@ class Session:
                     cell_id=cell_id,
                     ok=ok,
                     duration_seconds=duration,
-                    cpu_seconds=used.cpu_seconds,
-                    peak_memory_bytes=used.memory_bytes,
+                    **used.fields(),
                 )
             )
 
@@ -379,6 +384,7 @@ class Session:
             "parameters": dict(work.parameters),
             "state": state.value,
             "reason": reason,
+            "usage": self._meter.used.fields(),
         }
         if work.pin is not None:
             self._notebook.metadata["element"]["run"] = {
@@ -391,43 +397,6 @@ class Session:
         except (OSError, ElementError) as error:
             return RunState.FAILED, f"The executed notebook could not be written: {error}."
         return state, reason
-
-
-class _Meter:
-    """Processor time and peak memory of the kernel and all it started, for a cell and the run."""
-
-    def __init__(self) -> None:
-        self.total = Usage()
-        self.peak_bytes = 0
-        self._cell_begin = Usage()
-        self._cell_peak = 0
-
-    async def run(self, tree: Tree) -> None:
-        """Sample for ever."""
-        while True:
-            await asyncio.sleep(SAMPLE_SECONDS)
-            self.sample(tree)
-
-    def sample(self, tree: Tree) -> None:
-        used = tree.usage()
-        if used.memory_bytes == 0:  # gone
-            return
-        # a process that was killed takes its processor time along
-        cpu_seconds = max(used.cpu_seconds, self.total.cpu_seconds)
-        self.total = Usage(cpu_seconds=cpu_seconds, memory_bytes=used.memory_bytes)
-        self._cell_peak = max(self._cell_peak, used.memory_bytes, tree.peak_memory_bytes())
-        self.peak_bytes = max(self.peak_bytes, self._cell_peak)
-
-    def begin_cell(self, tree: Tree) -> None:
-        tree.reset_peak()
-        self._cell_peak = 0
-        self.sample(tree)
-        self._cell_begin = self.total
-
-    def end_cell(self, tree: Tree) -> Usage:
-        self.sample(tree)
-        cpu_seconds = self.total.cpu_seconds - self._cell_begin.cpu_seconds
-        return Usage(cpu_seconds=round(cpu_seconds, 3), memory_bytes=self._cell_peak)
 
 
 def _is_executed(cell: NotebookNode) -> bool:

@@ -15,6 +15,7 @@ from element_jupyter.service import (
     schedule_routes,
     snapshot_routes,
     system_routes,
+    usage_routes,
 )
 from element_jupyter.service.http import Route
 from element_jupyter.service.mount import Mounted, handlers
@@ -25,6 +26,7 @@ ROUTES: tuple[Route, ...] = (
     *run_routes.ROUTES,
     *schedule_routes.ROUTES,
     *snapshot_routes.ROUTES,
+    *usage_routes.ROUTES,
 )
 
 

@@ -15,6 +15,7 @@ from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.fires import Known
 from element_jupyter.core.jobs import StoredJob
 from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.resources.advice import Need
 from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 
 
@@ -86,6 +87,9 @@ class RunStore(Protocol):
     async def recorded(
         self, job: str, dag_run_id: str, tasks: Sequence[str]
     ) -> dict[str, dict[str, JsonValue] | None]: ...
+    async def needs(
+        self, *, job: str | None, task: str, notebook: str | None, owner: str | None, limit: int
+    ) -> list[Need]: ...
     async def recent_states(
         self, jobs: Sequence[str], count: int = 5
     ) -> dict[str, list[RunState]]: ...

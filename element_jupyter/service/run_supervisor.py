@@ -291,7 +291,7 @@ class Supervisor:
 
     def _has_ended(self, record: RunRecord) -> None:
         """Do what the end of a run allows; called once for each, as soon as it is recorded."""
-        run_metrics.ENDED.labels(record.run.state.value).inc()
+        run_metrics.observe_end(record.run)
         self._places.pop(record.run.run_id, None)
         self.wake()
         if record.process is not None and record.run.run_id in self._watched:

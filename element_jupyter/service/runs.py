@@ -17,6 +17,7 @@ from element_jupyter.core.fires import Known, refusal
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.progress import RunRecord, ended, pinned
 from element_jupyter.core.provisioning import Provisioner
+from element_jupyter.core.resources.advice import LOOKED_AT, Advice, advise
 from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 from element_jupyter.core.schedules import WallClock
 from element_jupyter.core.values import Value
@@ -174,6 +175,16 @@ class Runs:
     async def recent_states(self, jobs: Sequence[str], count: int = 5) -> dict[str, list[RunState]]:
         """Return the states of each job's last runs, newest first."""
         return await self._store.recent_states(jobs, count)
+
+    async def advice(
+        self, *, job: str | None, task: str, notebook: str | None, owner: str | None
+    ) -> Advice:
+        """Say what is enough for the next run of a job's task, or of an owner's notebook."""
+        return advise(
+            await self._store.needs(
+                job=job, task=task, notebook=notebook, owner=owner, limit=LOOKED_AT
+            )
+        )
 
     async def counts(self) -> dict[RunState, int]:
         """Return how many runs are in each state."""

@@ -54,7 +54,8 @@ class Run:
     """A run that has been started."""
 
     directory: Path
-    child: Child
+    child: Child | None = None
+    """Its process, if the fork server has made it."""
 
     @property
     def project(self) -> Path:
@@ -81,9 +82,11 @@ class Run:
         await self.seen(lambda: any(event.index == index for event in self.of("cell_started")))
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        assert self.child
         self.child.signal(number)
 
     async def wait(self) -> int:
+        assert self.child
         ended = await asyncio.wait_for(self.child.wait(), 60)
         return ended.code if ended.code is not None else -(ended.signal or 0)
 
@@ -190,6 +193,7 @@ def start(fork_server, tmp_path):
 
     yield begin
     for run in started:
+        assert run.child
         with contextlib.suppress(ProcessLookupError):
             run.child.signal(signal.SIGKILL)
         run.child.forget()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from element_jupyter.adapters.resources.processes import process_reader
 from element_jupyter.core.runs import RunState
 from element_jupyter.runner.processes import Tree
 from tests.runner.conftest import alive, notebook
@@ -174,7 +175,7 @@ def test_what_was_there_before_the_kernel_is_no_part_of_its_tree():
     before = subprocess.Popen(sleeping, start_new_session=True)
     kernel = subprocess.Popen(sleeping, start_new_session=True)
     try:
-        tree = Tree(kernel.pid, adopting=True)
+        tree = Tree(kernel.pid, process_reader(), adopting=True)
         orphan = subprocess.Popen(sleeping, start_new_session=True)
         assert tree.kill()
         assert (kernel.wait(10), orphan.wait(10)) == (-signal.SIGKILL, -signal.SIGKILL)

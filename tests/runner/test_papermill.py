@@ -7,14 +7,14 @@ import papermill
 import pytest
 from papermill.engines import papermill_engines
 
-from element_jupyter.runner.engine import ElementEngine
+from element_jupyter.platform.papermill_engine import Engine
 from tests.runner.conftest import code, notebook
 
 
 @pytest.fixture(autouse=True)
 def registered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    papermill_engines.register("element", ElementEngine)
+    papermill_engines.register("element", Engine)
 
 
 def test_papermill_runs_a_notebook_with_the_engine(tmp_path):

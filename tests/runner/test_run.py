@@ -20,6 +20,9 @@ async def test_a_run_tells_what_happens_and_leaves_the_executed_notebook(run):
     )
 
     events = begun.events()
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    # told by the clock, which is faster or slower than a run
+    events = [event for event in events if event.kind != "usage"]
     assert [event.kind for event in events] == [
         "run_started",
         "notebook_saved",
@@ -32,7 +35,6 @@ async def test_a_run_tells_what_happens_and_leaves_the_executed_notebook(run):
         "notebook_saved",
         "run_finished",
     ]
-    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert events[0].cells_total == 2
     assert (events[2].index, events[2].first_line) == (1, "print('hello')")
     assert events[3].output == {"output_type": "stream", "name": "stdout", "text": "hello\n"}

@@ -10,6 +10,7 @@ import nbformat
 from element_jupyter.adapters.blobs import FsspecBlobs, save
 from element_jupyter.adapters.project import scan
 from element_jupyter.core.runs import RunState
+from element_jupyter.platform.machine import this_machine
 from element_jupyter.runner import session
 from element_jupyter.runner.documents import prepare
 from element_jupyter.runner.events import EventLog
@@ -39,7 +40,8 @@ async def test_a_long_cell_is_saved_while_it_runs_but_only_when_something_came(
         output_path=output,
         environment={**os.environ},
     )
-    finished = await asyncio.wait_for(session.Session(work, EventLog(listener=look)).run(), 30)
+    run = session.Session(work, EventLog(listener=look), this_machine())
+    finished = await asyncio.wait_for(run.run(), 30)
 
     assert finished.state is RunState.SUCCEEDED
     while_it_ran = saved[: told[: told.index("cell_finished")].count("notebook_saved")]

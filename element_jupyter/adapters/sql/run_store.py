@@ -47,6 +47,7 @@ from element_jupyter.core.admission import Created, Queue, Waiting, admit, unkno
 from element_jupyter.core.errors import Conflict
 from element_jupyter.core.fires import Known
 from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.resources.advice import Need
 from element_jupyter.core.runs import NEXT, FireRecord, Run, RunState, Trigger
 
 _ADMISSION_LOCK: Final = 0x61646D69  # any number, the same for every control plane
@@ -323,6 +324,33 @@ class SqlRunStore:
                 .order_by(runs.c.created_at)
             )
             return dict.fromkeys(tasks) | {row.task: row.recorded for row in rows}
+
+    async def needs(
+        self, *, job: str | None, task: str, notebook: str | None, owner: str | None, limit: int
+    ) -> list[Need]:
+        """Return what the last runs used that show what one needs, newest first.
+
+        Those of a job's task; without a job, those of an owner's notebook.
+        """
+        of_notebook = and_(runs.c.job.is_(None), runs.c.notebook == notebook, runs.c.owner == owner)
+        of_task = and_(runs.c.job == job, runs.c.task == task)
+        seconds = func.extract("epoch", runs.c.finished_at - runs.c.started_at)
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(
+                select(
+                    runs.c.finished_at.label("at"),
+                    runs.c.peak_memory_bytes,
+                    (runs.c.cpu_seconds / func.nullif(seconds, 0)).label("cpu_cores"),
+                    runs.c.out_of_memory,
+                    runs.c.memory_limit_bytes,
+                )
+                .where(of_notebook if job is None else of_task)
+                .where(or_(runs.c.state == RunState.SUCCEEDED, runs.c.out_of_memory))
+                .where(runs.c.peak_memory_bytes.is_not(None), runs.c.finished_at.is_not(None))
+                .order_by(runs.c.created_at.desc())
+                .limit(limit)
+            )
+            return [Need.model_validate(dict(row._mapping)) for row in rows]  # noqa: SLF001
 
     async def recent_states(self, jobs: Sequence[str], count: int = 5) -> dict[str, list[RunState]]:
         """Return the states of each job's last runs, newest first, in one query."""

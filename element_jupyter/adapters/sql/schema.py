@@ -24,6 +24,7 @@ from sqlalchemy import (
     Table,
     Text,
     column,
+    false,
     func,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -88,6 +89,10 @@ runs: Final = Table(
     Column("output_path", Text),
     Column("cpu_seconds", Double),
     Column("peak_memory_bytes", BigInteger),
+    Column("gpu_seconds", Double),
+    Column("peak_gpu_memory_bytes", BigInteger),
+    Column("memory_limit_bytes", BigInteger),
+    Column("out_of_memory", Boolean, nullable=False, server_default=false()),
     _one_of("state", RunState),
 )
 
@@ -102,6 +107,13 @@ Index("runs_of_team", runs.c.team, runs.c.created_at, runs.c.run_id)
 Index("runs_in_state", runs.c.state, runs.c.created_at, runs.c.run_id)
 Index("runs_of_date", runs.c.logical_date, runs.c.created_at, runs.c.run_id)
 Index("runs_of_dag_run", runs.c.dag_run_id, runs.c.job, runs.c.task)
+Index(
+    "runs_of_notebook",
+    runs.c.notebook,
+    runs.c.owner,
+    runs.c.created_at,
+    postgresql_where=runs.c.job.is_(None),
+)
 Index("runs_alive", runs.c.created_at, runs.c.run_id, postgresql_where=live)
 Index(
     "runs_one_alive",

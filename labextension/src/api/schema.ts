@@ -450,6 +450,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/usage/advice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what is enough for the next run, with the evidence; nothing is changed by it */
+        get: operations["get_usage_advice"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -461,6 +478,29 @@ export interface components {
         Accepted: {
             /** Accepted */
             accepted: number;
+        };
+        /**
+         * Advice
+         * @description What is enough for the next run; null with the reason when that cannot be said.
+         */
+        Advice: {
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes: number | null;
+            /**
+             * Cpu Cores
+             * @default null
+             */
+            cpu_cores: number | null;
+            /** @default null */
+            evidence: components["schemas"]["Evidence"] | null;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
         };
         /**
          * Artifact
@@ -516,6 +556,16 @@ export interface components {
              * @default null
              */
             peak_memory_bytes: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds: number | null;
+            /**
+             * Peak Gpu Memory Bytes
+             * @default null
+             */
+            peak_gpu_memory_bytes: number | null;
         };
         /** CellFinishedInput */
         CellFinishedInput: {
@@ -555,6 +605,16 @@ export interface components {
              * @default null
              */
             peak_memory_bytes?: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds?: number | null;
+            /**
+             * Peak Gpu Memory Bytes
+             * @default null
+             */
+            peak_gpu_memory_bytes?: number | null;
         };
         /** CellStarted */
         CellStarted: {
@@ -703,9 +763,9 @@ export interface components {
             link: string | null;
         };
         /** Event */
-        Event: components["schemas"]["RunStarted"] | components["schemas"]["CellStarted"] | components["schemas"]["Output"] | components["schemas"]["CellFinished"] | components["schemas"]["Recorded"] | components["schemas"]["NotebookSaved"] | components["schemas"]["Note"] | components["schemas"]["StateChanged"] | components["schemas"]["RunFinished"];
+        Event: components["schemas"]["RunStarted"] | components["schemas"]["CellStarted"] | components["schemas"]["Output"] | components["schemas"]["CellFinished"] | components["schemas"]["Usage"] | components["schemas"]["Recorded"] | components["schemas"]["NotebookSaved"] | components["schemas"]["Note"] | components["schemas"]["StateChanged"] | components["schemas"]["RunFinished"];
         /** EventInput */
-        EventInput: components["schemas"]["RunStartedInput"] | components["schemas"]["CellStartedInput"] | components["schemas"]["OutputInput"] | components["schemas"]["CellFinishedInput"] | components["schemas"]["RecordedInput"] | components["schemas"]["NotebookSavedInput"] | components["schemas"]["NoteInput"] | components["schemas"]["StateChangedInput"] | components["schemas"]["RunFinishedInput"];
+        EventInput: components["schemas"]["RunStartedInput"] | components["schemas"]["CellStartedInput"] | components["schemas"]["OutputInput"] | components["schemas"]["CellFinishedInput"] | components["schemas"]["UsageInput"] | components["schemas"]["RecordedInput"] | components["schemas"]["NotebookSavedInput"] | components["schemas"]["NoteInput"] | components["schemas"]["StateChangedInput"] | components["schemas"]["RunFinishedInput"];
         /** EventPage */
         EventPage: {
             /** Items */
@@ -715,6 +775,28 @@ export interface components {
              * @default null
              */
             next_cursor: string | null;
+        };
+        /**
+         * Evidence
+         * @description What an advice stands on.
+         */
+        Evidence: {
+            /** Runs */
+            runs: number;
+            /** Peak P95 Bytes */
+            peak_p95_bytes: number;
+            /** Oom Kills */
+            oom_kills: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
         };
         /**
          * FailingCell
@@ -1774,6 +1856,26 @@ export interface components {
              * @default null
              */
             peak_memory_bytes: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds: number | null;
+            /**
+             * Peak Gpu Memory Bytes
+             * @default null
+             */
+            peak_gpu_memory_bytes: number | null;
+            /**
+             * Memory Limit Bytes
+             * @default null
+             */
+            memory_limit_bytes: number | null;
+            /**
+             * Out Of Memory
+             * @default false
+             */
+            out_of_memory: boolean;
         };
         /** RunFinished */
         RunFinished: {
@@ -1812,6 +1914,26 @@ export interface components {
              * @default null
              */
             peak_memory_bytes: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds: number | null;
+            /**
+             * Peak Gpu Memory Bytes
+             * @default null
+             */
+            peak_gpu_memory_bytes: number | null;
+            /**
+             * Memory Limit Bytes
+             * @default null
+             */
+            memory_limit_bytes: number | null;
+            /**
+             * Out Of Memory
+             * @default false
+             */
+            out_of_memory: boolean;
             /**
              * Output Path
              * @default null
@@ -1864,6 +1986,26 @@ export interface components {
              * @default null
              */
             peak_memory_bytes?: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds?: number | null;
+            /**
+             * Peak Gpu Memory Bytes
+             * @default null
+             */
+            peak_gpu_memory_bytes?: number | null;
+            /**
+             * Memory Limit Bytes
+             * @default null
+             */
+            memory_limit_bytes?: number | null;
+            /**
+             * Out Of Memory
+             * @default false
+             */
+            out_of_memory?: boolean;
             /**
              * Output Path
              * @default null
@@ -2218,6 +2360,76 @@ export interface components {
              * @default null
              */
             run_id: string | null;
+        };
+        /**
+         * Usage
+         * @description What the kernel and all it started used since the last of these.
+         */
+        Usage: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "usage";
+            /**
+             * Index
+             * @default null
+             */
+            index: number | null;
+            /** Cpu Cores */
+            cpu_cores: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /**
+             * Gpu Memory Bytes
+             * @default null
+             */
+            gpu_memory_bytes: number | null;
+        };
+        /**
+         * UsageInput
+         * @description What the kernel and all it started used since the last of these.
+         */
+        UsageInput: {
+            /**
+             * Sequence
+             * @default 0
+             */
+            sequence?: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * @description discriminator enum property added by openapi-typescript
+             * @enum {string}
+             */
+            kind: "usage";
+            /**
+             * Index
+             * @default null
+             */
+            index?: number | null;
+            /** Cpu Cores */
+            cpu_cores: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /**
+             * Gpu Memory Bytes
+             * @default null
+             */
+            gpu_memory_bytes?: number | null;
         };
     };
     responses: never;
@@ -3222,6 +3434,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_usage_advice: {
+        parameters: {
+            query?: {
+                /** @description Of a task of this job: team/name. */
+                job?: string | null;
+                task?: string;
+                /** @description Without a job: of this notebook, as your own runs of it name it. */
+                notebook?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Advice"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
