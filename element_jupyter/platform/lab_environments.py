@@ -7,7 +7,7 @@ from pathlib import Path
 
 from element_jupyter.core.environments.building import BuildEvent, EnvironmentFailed
 from element_jupyter.core.environments.definitions import Found, Origin
-from element_jupyter.core.environments.keeping import NotebookEnvironment, State
+from element_jupyter.core.environments.keeping import EnvironmentLock, NotebookEnvironment, State
 from element_jupyter.core.errors import ElementError, Invalid, NotFound
 from element_jupyter.platform.environments.composition import Environments
 from element_jupyter.platform.environments.kernel_start import failure_of
@@ -58,10 +58,17 @@ class NotebookEnvironments:
                     own_bytes=each.own_bytes,
                     shared_bytes=each.shared_bytes,
                 )
-        raise NotFound(
-            f"There is no environment '{environment_id[:80]}'.",
-            "GET environments lists those that there are.",
-        )
+        raise _unknown(environment_id)
+
+    def lock(self, environment_id: str) -> EnvironmentLock:
+        made = self._environments.get(environment_id)
+        content = self._environments.lock_content(made.manifest.lock_id) if made else None
+        if made is None or content is None:
+            raise _unknown(environment_id)
+        return EnvironmentLock(lock_id=made.manifest.lock_id, text=content.decode())
+
+    def remove(self, environment_id: str) -> None:
+        self._environments.remove(environment_id)
 
     def add(self, notebook: Path, requirements: tuple[str, ...]) -> RequirementsAdded:
         edit = self._environments.add(notebook, requirements)
@@ -102,3 +109,10 @@ class NotebookEnvironments:
             state=state.state,
             environment_id=state.environment_id,
         )
+
+
+def _unknown(environment_id: str) -> NotFound:
+    return NotFound(
+        f"There is no environment '{environment_id[:80]}'.",
+        "GET environments lists those that there are.",
+    )

@@ -22,6 +22,7 @@ from element_jupyter.core.environments.building import BuildEvent
 from element_jupyter.core.environments.definitions import Origin
 from element_jupyter.core.environments.identity import EnvironmentId
 from element_jupyter.core.environments.keeping import (
+    EnvironmentLock,
     EnvironmentSummary,
     Manifest,
     NotebookEnvironment,
@@ -31,7 +32,7 @@ from element_jupyter.core.errors import ElementError, Invalid, NotFound
 from element_jupyter.core.values import Value
 from element_jupyter.server.build_events import BuildFollowers
 from element_jupyter.server.http import MOUNT, ElementHandler
-from element_jupyter.server.notebook_files import NotebookPath, notebook_file
+from element_jupyter.server.notebook_files import NotebookPath, notebook_file, shown_path
 
 KEEP_ALIVE_SECONDS: Final = 15.0
 """A stream that has nothing to tell says so this often, for the sake of proxies."""
@@ -129,6 +130,10 @@ class Environments(Protocol):
 
     def show(self, environment_id: str) -> EnvironmentDetails: ...
 
+    def lock(self, environment_id: str) -> EnvironmentLock: ...
+
+    def remove(self, environment_id: str) -> None: ...
+
     def add(self, notebook: Path, requirements: tuple[str, ...]) -> RequirementsAdded: ...
 
     def trust(self, notebook: Path, origins: tuple[Origin, ...]) -> NotebookEnvironment: ...
@@ -165,7 +170,11 @@ class EnvironmentsHandler(ElementHandler):
 
     async def with_kernel(self, found: NotebookEnvironment, notebook: Path) -> NotebookEnvironment:
         kernel = await self._kernel_of(self.kernel_manager, notebook)
-        return found.model_copy(update={"kernel_environment_id": kernel})
+        shown = {
+            "kernel_environment_id": kernel,
+            "definition_file": shown_path(self.contents_manager, found.definition_file),
+        }
+        return found.model_copy(update=shown)
 
     def answer(self, value: Value, status: int = 200) -> None:
         self.set_status(status)
@@ -275,12 +284,28 @@ class ListHandler(EnvironmentsHandler):
 
 
 class ShowHandler(EnvironmentsHandler):
-    """`GET environments/{environment_id}`: what one is made of."""
+    """`GET` and `DELETE environments/{environment_id}`: what one is made of; take it away."""
 
     @web.authenticated
     @authorized
     async def get(self, environment_id: str) -> None:
         self.answer(await asyncio.to_thread(self.environments.show, environment_id))
+
+    @web.authenticated
+    @authorized
+    async def delete(self, environment_id: str) -> None:
+        await asyncio.to_thread(self.environments.remove, environment_id)
+        self.set_status(204)
+        self.finish()
+
+
+class LockHandler(EnvironmentsHandler):
+    """`GET environments/{environment_id}/lock`: what it was made from."""
+
+    @web.authenticated
+    @authorized
+    async def get(self, environment_id: str) -> None:
+        self.answer(await asyncio.to_thread(self.environments.lock, environment_id))
 
 
 class RequirementsHandler(EnvironmentsHandler):
@@ -382,6 +407,16 @@ OPERATIONS: Final = (
         "/environments/{environment_id}",
         ShowHandler,
         EnvironmentDetails,
+    ),
+    Operation(
+        "removeEnvironment", "delete", "/environments/{environment_id}", ShowHandler, None, 204
+    ),
+    Operation(
+        "environmentLock",
+        "get",
+        "/environments/{environment_id}/lock",
+        LockHandler,
+        EnvironmentLock,
     ),
 )
 """All that is answered here; of two that fit a path, the first counts."""

@@ -39,3 +39,16 @@ async def notebook_file(manager: Any, path: str) -> Path:
     if not there or (hidden and not manager.allow_hidden):
         raise NotFound(f"There is no notebook '{path}'.", field="path")
     return Path(to_os_path(ApiPath(path), root))
+
+
+def shown_path(manager: Any, file: str | None) -> str | None:
+    """Return a file's path below the server's root; None where it cannot be opened from there."""
+    root = getattr(manager, "root_dir", None)
+    if not file or not isinstance(root, str) or not root:
+        return None
+    try:
+        below = Path(file).relative_to(Path(root).absolute())
+    except ValueError:
+        return None
+    hidden = any(part.startswith(".") for part in below.parts)
+    return None if hidden and not manager.allow_hidden else below.as_posix()

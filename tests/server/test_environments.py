@@ -222,6 +222,36 @@ async def test_environments_are_listed_and_shown(browser):
     assert missing.status_code == 404
 
 
+async def test_the_file_to_edit_is_told_where_it_can_be_opened(browser, lab):
+    new_notebook(lab, "edited/b/n.ipynb")
+    (lab.root / "edited" / ".git").mkdir()
+    (lab.root / "edited" / "requirements.txt").write_text("tables\n")
+    new_notebook(lab, "bound/n.ipynb")
+    (lab.root / "bound" / ".binder").mkdir()
+    (lab.root / "bound" / ".binder" / "requirements.txt").write_text("tables\n")
+    new_notebook(lab, "bare/n.ipynb")
+
+    assert (await of(browser, "edited/b/n.ipynb"))["definition_file"] == "edited/requirements.txt"
+    assert (await of(browser, "bound/n.ipynb"))["definition_file"] is None
+    assert (await of(browser, "bare/n.ipynb"))["definition_file"] is None
+
+
+async def test_an_environment_that_nothing_uses_is_taken_away_and_built_again(browser, lab):
+    new_notebook(lab, "away/n.ipynb", files={"requirements.txt": "tables>=2\n"})
+    environment_id = (await built(browser, "away/n.ipynb"))["environment_id"]
+    lock = (await browser.get(f"{BASE}/{environment_id}/lock")).json()
+
+    removed = await browser.delete(f"{BASE}/{environment_id}")
+    again = await browser.delete(f"{BASE}/{environment_id}")
+
+    assert 'name = "tables"' in lock["text"]
+    assert removed.status_code == 204
+    assert again.status_code == 404
+    assert (await browser.get(f"{BASE}/{environment_id}/lock")).status_code == 404
+    assert (await of(browser, "away/n.ipynb"))["state"] == "missing"
+    assert (await built(browser, "away/n.ipynb"))["environment_id"] == environment_id
+
+
 async def test_a_requirement_is_added_to_the_file(browser, lab):
     notebook = new_notebook(lab, "adding/n.ipynb", files={"requirements.txt": "# mine\ntables\n"})
 

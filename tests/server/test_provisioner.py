@@ -106,6 +106,16 @@ def test_the_kernel_is_in_the_environment_of_its_notebook(tables: Notebook, stor
     assert tables.environment()["kernel_environment_id"] == environment_id
 
 
+def test_an_environment_that_a_kernel_uses_is_not_taken_away(tables: Notebook):
+    environment_id = tables.environment()["environment_id"]
+
+    refused = tables.ask("DELETE", f"element/api/v1/environments/{environment_id}")
+
+    assert refused.status_code == 409
+    assert "ready/sub dir/n.ipynb" in refused.json()["message"]
+    assert tables.environment()["state"] == "ready"
+
+
 def test_a_ready_environment_is_used_without_a_launcher(tables: Notebook, lab: Lab):
     again = new_notebook(lab, "ready/again.ipynb")
     took = again.open()

@@ -225,6 +225,33 @@ def test_the_list_of_environments_says_who_uses_what(open_project: Open):
     expect(panel(page).get_by_role("listitem").filter(has_text="chairs")).to_contain_text("1.0")
 
 
+def test_the_definition_is_opened_and_what_nothing_uses_is_deleted(open_project: Open):
+    page = open_project("spare", {"requirements.txt": "chairs==1.0\ntables\n"}, PRINT_LEGS)
+    expect(indicator(page)).to_contain_text("✓ ready")
+    indicator(page).click()
+    panel(page).get_by_role("button", name="Edit definition").click()
+    editor = page.locator(".jp-FileEditor .cm-content")
+    expect(editor).to_contain_text("chairs==1.0")
+
+    editor.press("End")
+    editor.press_sequentially("  # four legs")
+    page.keyboard.press("Control+s")
+    page.get_by_role("tab", name="a.ipynb").click()
+    mine = panel(page).get_by_role("listitem").filter(has_text="this notebook")
+    expect(mine.get_by_role("button", name="Copy lock")).to_be_visible()
+    expect(mine.get_by_role("button", name="Delete…")).to_have_count(0)
+
+    page.get_by_role("menuitem", name="Kernel", exact=True).click()
+    page.get_by_role("menuitem", name="Shut Down Kernel", exact=True).click()
+    mine.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("requirements.txt")
+    dialog.get_by_role("button", name="Delete environment").click()
+
+    expect(mine).to_have_count(0)
+    expect(indicator(page)).to_contain_text("not built yet")
+
+
 def test_pip_offers_a_restart_below_the_cell(open_project: Open):
     page = open_project("piped", {"requirements.txt": "chairs\n"}, "%pip install tables")
     expect(indicator(page)).to_contain_text("✓ ready")

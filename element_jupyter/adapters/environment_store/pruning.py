@@ -102,22 +102,34 @@ class Shelf:
         ]
         if dry_run:
             return going
-        gone: list[tuple[Kept, Path]] = []
-        for each in going:
-            environment_id = each.manifest.environment_id
-            with self._holders.none_begin():
-                used_at = self._used_at(environment_id)
-                if self._holders.of(environment_id) or (used_at is not None and used_at > limit):
-                    continue
-                grave = self._layout.discard(self._layout.environment(environment_id))
-                self._forget(environment_id)
-            if grave is not None:
-                gone.append((each, grave))
+        gone = [
+            (each, grave)
+            for each in going
+            if (grave := self._take(each.manifest.environment_id, limit)) is not None
+        ]
         for _, grave in gone:
             remove_tree(grave)
         if gone:
             self.measure_anew()
         return [each for each, _ in gone]
+
+    def remove(self, environment_id: str) -> bool:
+        """Take one environment away, however lately it was used; False when somebody holds it."""
+        grave = self._take(environment_id, datetime.max.replace(tzinfo=UTC))
+        if grave is not None:
+            remove_tree(grave)
+            self.measure_anew()
+        return grave is not None
+
+    def _take(self, environment_id: str, limit: datetime) -> Path | None:
+        """Take an environment off, unless it is held or was used after a time; where it is now."""
+        with self._holders.none_begin():
+            used_at = self._used_at(environment_id)
+            if self._holders.of(environment_id) or (used_at is not None and used_at > limit):
+                return None
+            grave = self._layout.discard(self._layout.environment(environment_id))
+            self._forget(environment_id)
+        return grave
 
     def sweep(self, minimum_age: timedelta, builds_kept: timedelta) -> None:
         """Remove what dead processes have left, and what was taken away; idempotent."""

@@ -197,6 +197,15 @@ class EnvironmentStore:
         self.layout.prepare()
         return self._shelf.prune(keep, unused_for, dry_run=dry_run)
 
+    def remove(self, environment_id: str) -> bool:
+        """Remove one environment; False when somebody holds it, or it is not there.
+
+        Raises:
+            Invalid: it is no environment's id.
+        """
+        self._directory(environment_id)
+        return self._shelf.remove(environment_id)
+
     def sweep(
         self, minimum_age: timedelta = SWEPT_AFTER, builds_kept: timedelta = BUILDS_KEPT
     ) -> None:

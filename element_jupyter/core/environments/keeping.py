@@ -79,6 +79,8 @@ class NotebookEnvironment(Value):
     state: State
     definition: Definition | None
     """None when reading it failed."""
+    definition_file: str | None = None
+    """The file to edit: absolute, or, as a Jupyter server tells it, below that server's root."""
     ignored: tuple[Ignored, ...] = ()
     notices: tuple[str, ...] = ()
     build_id: str | None = None
@@ -111,6 +113,13 @@ class EnvironmentSummary(Value):
     holders: tuple[Holder, ...] = ()
     jobs: tuple[str, ...] = ()
     """Of the jobs that are pinned to it."""
+
+
+class EnvironmentLock(Value):
+    """What an environment was made from: every package with its version and hashes."""
+
+    lock_id: Digest
+    text: str
 
 
 class Fault(Value):

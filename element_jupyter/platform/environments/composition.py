@@ -346,6 +346,17 @@ class Environments:
         shared = self._shared_ids().values()
         return keeping.prune(self._settings, self._lookup, shared, unused_for, dry_run=dry_run)
 
+    def remove(self, environment_id: str) -> None:
+        """Remove one environment that nothing uses.
+
+        Raises:
+            NotFound: there is none of this id.
+            Conflict: something uses it; says what.
+        """
+        from element_jupyter.platform.environments import keeping
+
+        keeping.remove(self._settings, self._lookup, self._shared_ids(), environment_id)
+
     def trust(self, project: Path, origins: Iterable[Origin], who: str) -> None:
         """Record that a person lets definitions of a project (`Found.root`) use these origins.
 

@@ -18,7 +18,7 @@ from element_jupyter import config
 from element_jupyter.adapters.environment_store import Kept
 from element_jupyter.core.environments.identity import lock_id
 from element_jupyter.core.environments.keeping import EnvironmentSummary, Manifest, Pin
-from element_jupyter.core.errors import Invalid, NotFound
+from element_jupyter.core.errors import Conflict, Invalid, NotFound
 from element_jupyter.platform.data import write_private
 from element_jupyter.platform.environments.lookup import Lookup
 
@@ -106,6 +106,36 @@ def prune(
     if not dry_run:
         lookup.store.sweep()
     return [_summary(each, {}, {}) for each in removed]
+
+
+def remove(
+    settings: config.Element, lookup: Lookup, names: Mapping[str, str], environment_id: str
+) -> None:
+    """Remove one environment that nothing uses; it is built again when something does.
+
+    `names` are the shared names and the environments that they stand for.
+
+    Raises:
+        NotFound: there is none of this id.
+        Conflict: a kernel, a run, a job or a shared name uses it; says which.
+    """
+    environments = summaries(settings, lookup, names)
+    found = next((each for each in environments if each.environment_id == environment_id), None)
+    if found is None:
+        raise NotFound(
+            f"There is no environment '{environment_id[:80]}'.",
+            "Look the list up again: somebody may have removed it.",
+        )
+    users = [
+        *(f"the job {job}" for job in found.jobs),
+        *(f"the {each.kind} of {each.what or each.id}" for each in found.holders),
+        *(f"the shared name {name}" for name in found.names),
+    ]
+    if users or not lookup.store.remove(environment_id):
+        raise Conflict(
+            f"The environment of {found.definition} is used by {', '.join(users) or 'a kernel'}.",
+            "Shut the kernel down, delete the job, or wait for the run to end; then try again.",
+        )
 
 
 def compile_bytecode(lookup: Lookup, first: str | None = None) -> None:

@@ -20,6 +20,7 @@ def state_of(settings: config.Element, lookup: Lookup, found: Found) -> Notebook
         return NotebookEnvironment(
             state=state,
             definition=found.definition,
+            definition_file=str(found.root / found.definition.path) if found.root else None,
             ignored=found.ignored,
             notices=found.notices,
             **more,

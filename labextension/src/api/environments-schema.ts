@@ -130,8 +130,26 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** what one is made of */
+        /** what one is made of; take it away */
         get: operations["showEnvironment"];
+        put?: never;
+        post?: never;
+        /** what one is made of; take it away */
+        delete: operations["removeEnvironment"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/environments/{environment_id}/lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** what it was made from */
+        get: operations["environmentLock"];
         put?: never;
         post?: never;
         delete?: never;
@@ -399,6 +417,16 @@ export interface components {
             shared: components["schemas"]["SharedEnvironment"][];
         };
         /**
+         * EnvironmentLock
+         * @description What an environment was made from: every package with its version and hashes.
+         */
+        EnvironmentLock: {
+            /** Lock Id */
+            lock_id: string;
+            /** Text */
+            text: string;
+        };
+        /**
          * EnvironmentSummary
          * @description One environment of the store, as `element env list` shows it.
          */
@@ -620,6 +648,11 @@ export interface components {
         NotebookEnvironment: {
             state: components["schemas"]["State"];
             definition: components["schemas"]["Definition"] | null;
+            /**
+             * Definition File
+             * @default null
+             */
+            definition_file: string | null;
             /**
              * Ignored
              * @default []
@@ -1123,6 +1156,66 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EnvironmentDetails"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeEnvironment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    environmentLock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                environment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentLock"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

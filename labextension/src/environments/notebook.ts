@@ -20,6 +20,8 @@ export interface IServices {
   client: IElementClient;
   contents: Contents.IManager;
   dialogs: ISessionContextDialogs;
+  /** Opens a file in an editor. */
+  edit: (path: string) => void;
   trans: TranslationBundle;
 }
 
@@ -81,6 +83,14 @@ export class OpenNotebook implements IDisposable {
   async look(): Promise<void> {
     if (this._begun && !this.isDisposed) {
       await this.model.refresh();
+    }
+  }
+
+  /** Open the file that names its packages. */
+  editDefinition(): void {
+    const file = this.model.environment?.definition_file;
+    if (file) {
+      this._services.edit(file);
     }
   }
 

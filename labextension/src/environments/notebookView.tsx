@@ -257,6 +257,13 @@ function Actions({
       {idle && environment?.definition ? <AddPackage notebook={notebook} trans={trans} /> : null}
       {idle ? <UseShared notebook={notebook} shared={shared} trans={trans} /> : null}
       <div className="jp-ElementActions">
+        {environment?.definition_file && environment.definition?.kind !== 'inline' ? (
+          <Button
+            label={trans.__('Edit definition')}
+            title={trans.__('Open %1', environment.definition_file)}
+            onClick={() => notebook.editDefinition()}
+          />
+        ) : null}
         {idle && environment?.definition ? (
           <Button
             label={busy === 'update' ? trans.__('Updating…') : trans.__('Update lock…')}

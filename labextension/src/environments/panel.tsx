@@ -65,6 +65,11 @@ class PanelModel extends VDomModel {
   }
 
   private _told(): void {
+    const used = this.notebook?.model.environment?.kernel_environment_id ?? null;
+    if (used !== this._used && this.store.state.kind === 'ready') {
+      void this.store.refresh(); // a kernel came or went, which the list tells
+    }
+    this._used = used;
     this.stateChanged.emit();
   }
 
@@ -74,6 +79,7 @@ class PanelModel extends VDomModel {
 
   private _notebook: OpenNotebook | null = null;
   private _turns = 0;
+  private _used: string | null = null;
 }
 
 export class EnvironmentPanel extends VDomRenderer<PanelModel> {
@@ -115,6 +121,7 @@ export class EnvironmentPanel extends VDomRenderer<PanelModel> {
           <StoreView
             store={store}
             current={notebook?.model.environment?.environment_id ?? null}
+            removed={() => void notebook?.look()}
             trans={trans}
           />
         )}

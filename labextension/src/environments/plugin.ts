@@ -54,6 +54,8 @@ export const environmentsPlugin: JupyterFrontEndPlugin<void> = {
       client,
       contents: app.serviceManager.contents,
       dialogs: sessionDialogs ?? new SessionContextDialogs({ translator: translator ?? undefined }),
+      edit: (path: string) =>
+        void app.commands.execute('docmanager:open', { path, factory: 'Editor' }),
       trans
     };
 

@@ -1,6 +1,7 @@
 /**
  * The list of the environments that the server keeps.
  */
+import { Clipboard, Dialog, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
@@ -12,19 +13,21 @@ interface IProps {
   store: StoreModel;
   /** The environment of the notebook in front. */
   current: string | null;
+  /** Called when one was taken away. */
+  removed: () => void;
   trans: TranslationBundle;
 }
 
-export function StoreView({ store, current, trans }: IProps): React.ReactElement {
+export function StoreView({ store, current, removed, trans }: IProps): React.ReactElement {
   return (
     <section className="jp-ElementSection" aria-labelledby="jp-element-store">
       <h2 id="jp-element-store">{trans.__('All environments')}</h2>
-      <Content store={store} current={current} trans={trans} />
+      <Content store={store} current={current} removed={removed} trans={trans} />
     </section>
   );
 }
 
-function Content({ store, current, trans }: IProps): React.ReactElement {
+function Content({ store, current, removed, trans }: IProps): React.ReactElement {
   const { state } = store;
   const again = () => void store.refresh();
   switch (state.kind) {
@@ -66,8 +69,10 @@ function Content({ store, current, trans }: IProps): React.ReactElement {
               {items.map(item => (
                 <Item
                   key={item.environment_id}
+                  store={store}
                   item={item}
                   current={item.environment_id === current}
+                  removed={removed}
                   trans={trans}
                 />
               ))}
@@ -88,12 +93,16 @@ function usedAt(item: EnvironmentSummary): string {
 }
 
 function Item({
+  store,
   item,
   current,
+  removed,
   trans
 }: {
+  store: StoreModel;
   item: EnvironmentSummary;
   current: boolean;
+  removed: () => void;
   trans: TranslationBundle;
 }): React.ReactElement {
   const { names, definition, holders, jobs, last_used_at } = item;
@@ -131,6 +140,71 @@ function Item({
           ? trans.__('Used by: %1', [...users].join(', '))
           : trans.__('Not used right now')}
       </div>
+      <ItemActions
+        store={store}
+        item={item}
+        used={users.size > 0}
+        removed={removed}
+        trans={trans}
+      />
     </li>
+  );
+}
+
+function ItemActions({
+  store,
+  item,
+  used,
+  removed,
+  trans
+}: {
+  store: StoreModel;
+  item: EnvironmentSummary;
+  used: boolean;
+  removed: () => void;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  const { environment_id: id, definition, own_bytes } = item;
+  const [copied, setCopied] = React.useState(false);
+  const copyLock = async () => {
+    const lock = await store.lockOf(id);
+    if (lock !== null) {
+      Clipboard.copyToSystem(lock);
+      setCopied(true);
+    }
+  };
+  const remove = async () => {
+    const { button } = await showDialog({
+      title: trans.__('Delete the environment of %1?', definition),
+      body: trans.__(
+        '%1 are freed. It is built again when a notebook asks for it.',
+        sizeOf(own_bytes)
+      ),
+      buttons: [Dialog.cancelButton(), Dialog.warnButton({ label: trans.__('Delete environment') })]
+    });
+    if (button.accept) {
+      await store.remove(id);
+      removed();
+    }
+  };
+  return (
+    <>
+      <div className="jp-ElementActions">
+        <Button
+          label={copied ? trans.__('Copied') : trans.__('Copy lock')}
+          title={trans.__('Copy all packages with their versions and hashes')}
+          busy={store.busy === id}
+          onClick={() => void copyLock()}
+        />
+        {used || item.names.length > 0 ? null : (
+          <Button
+            label={trans.__('Delete…')}
+            busy={store.busy === id}
+            onClick={() => void remove()}
+          />
+        )}
+      </div>
+      {store.refusal?.id === id ? <Trouble problem={store.refusal.problem} trans={trans} /> : null}
+    </>
   );
 }
