@@ -43,7 +43,7 @@ class LabResources:
 
     def __init__(self, server: Any) -> None:
         self._log = server.log
-        self._kernels = RunningKernels(server, self._has_ended)
+        self._kernels = RunningKernels(server, self._has_started, self._has_ended)
         self._root = Path(server.root_dir)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="element-resources")
         self._sampler: Sampler | None = None
@@ -51,6 +51,7 @@ class LabResources:
         self._telling: set[asyncio.Task[None]] = set()
         self._listeners: set[_Listener] = set()
         self._joined = asyncio.Event()
+        self._is_new = False
         self._deaths: deque[tuple[float, Death]] = deque(maxlen=1000)
         self._details: dict[str, tuple[float, asyncio.Future[KernelDetails]]] = {}
         self._trouble = ""
@@ -79,6 +80,7 @@ class LabResources:
     async def _measure(self) -> None:
         while True:
             began = time.monotonic()
+            self._is_new = False
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - what cannot be measured harms nobody
@@ -93,7 +95,7 @@ class LabResources:
 
     @property
     def _interval_seconds(self) -> float:
-        return LISTENED_SECONDS if self._listeners else UNHEARD_SECONDS
+        return LISTENED_SECONDS if self._listeners or self._is_new else UNHEARD_SECONDS
 
     async def _once(self) -> None:
         kernels = self._kernels.look()
@@ -117,6 +119,11 @@ class LabResources:
             )
         sample = self._sampler.measure(kernels)
         return sample, _event("sample", sample.model_dump_json().encode())
+
+    def _has_started(self) -> None:
+        # so that something is known of it, should it soon end
+        self._is_new = True
+        self._joined.set()
 
     def _has_ended(self, kernel: RunningKernel, exit_code: int | None) -> None:
         task = asyncio.get_running_loop().create_task(self._tell_death(kernel, exit_code))

@@ -40,9 +40,10 @@ class RunningKernels:
     Kernels are watched from their start on, by the same means as JupyterLab restarts them.
     """
 
-    def __init__(self, server: Any, ended: Ended) -> None:
+    def __init__(self, server: Any, started: Callable[[], None], ended: Ended) -> None:
         self._kernels = server.kernel_manager
         self._sessions = server.session_manager
+        self._started = started
         self._ended = ended
         self._watched: set[str] = set()
         with contextlib.suppress(Exception):  # a logger that does not know of kernels
@@ -99,6 +100,7 @@ class RunningKernels:
         kernel_id = data.get("kernel_id")
         if data.get("action") == "start" and kernel_id in self._kernels:
             self._watch(str(kernel_id))
+            self._started()
 
     def _has_ended(self, kernel_id: str) -> None:
         kernel = self._one(kernel_id, self._notebooks().get(kernel_id))
@@ -111,7 +113,7 @@ class RunningKernels:
 
 def _notebook(path: str, name: str) -> str | None:
     """Return the notebook of a session: JupyterLab makes the last part of its path up."""
-    directory, slash, last = path.rpartition("/")
+    directory, slash, last = path.lstrip("/").rpartition("/")
     file = name if name.endswith(".ipynb") else last
     return f"{directory}{slash}{file}" if file.endswith(".ipynb") else None
 

@@ -41,6 +41,8 @@ def running_lab(
     home: Path,
     *arguments: str,
     program: str = "jupyter_server",
+    python: str = sys.executable,
+    extensions: tuple[str, ...] = ("element_jupyter",),
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[Lab]:
     """Start a Jupyter Server (or `jupyterlab`) whose every file is below `home`."""
@@ -54,12 +56,12 @@ def running_lab(
     log = (home / "server.log").open("wb")
     process = subprocess.Popen(
         [
-            *(sys.executable, "-m", program, "--no-browser", "--allow-root"),
+            *(python, "-m", program, "--no-browser", "--allow-root"),
             "--ServerApp.port=0",
             "--ServerApp.base_url=/user/a%40b/",
             f"--ServerApp.root_dir={lab.root}",
             f"--IdentityProvider.token={JUPYTER_TOKEN}",
-            "--ServerApp.jpserver_extensions={'element_jupyter': True}",
+            f"--ServerApp.jpserver_extensions={dict.fromkeys(extensions, True)}",
             *arguments,
         ],
         cwd=home,

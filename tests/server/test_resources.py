@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,133 @@ async def test_gpus_are_told_and_their_memory_is_that_of_the_kernel_that_uses_it
         }
     ]
     assert kernel_in(sample, notebook)["gpu_memory_bytes"] == 2 * GIB
+
+
+@pytest.mark.parametrize("route", ROUTES)
+async def test_only_who_is_signed_in_is_told(lab: Lab, route: str):
+    async with lab.client(Authorization="") as client:
+        answer = await client.get(f"element/api/v1/resources/{route}")
+
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "forbidden"
+
+
+async def test_a_page_that_looks_on_keeps_no_server_from_being_culled(lab: Lab, notebook: Notebook):
+    async with lab.client() as client:
+
+        async def last_activity() -> str:
+            quiet = {"no_track_activity": "1"}
+            return (await client.get("api/status", params=quiet)).json()["last_activity"]
+
+        before = await last_activity()
+        async with following(lab) as stream:
+            await stream.next("sample")
+        for route, status in {"history": 200, "deaths": 200, "kernels/none": 404}.items():
+            answer = await client.get(f"element/api/v1/resources/{route}")
+            assert answer.status_code == status
+
+        assert await last_activity() == before
+
+
+async def test_what_was_used_is_told_of_the_last_hour_and_day(lab: Lab, notebook: Notebook):
+    async with following(lab) as stream:
+        sample = await stream.next("sample", has(notebook))
+        again = await stream.next("sample")
+    async with lab.client() as client:
+        told = {
+            hours: (
+                await client.get("element/api/v1/resources/history", params={"hours": hours})
+            ).json()
+            for hours in (1, 24)
+        }
+        alone = await client.get("element/api/v1/resources/history", params={"kernel_id": "none"})
+        refused = await client.get("element/api/v1/resources/history", params={"hours": "2"})
+    async with following(lab) as stream:
+        recent = await stream.next("history")
+
+    for history in (*told.values(), recent):
+        most = max(point["memory_bytes"] for point in history["server"])
+        assert most >= again["server"]["memory_bytes"]
+        assert history["kernels"][notebook.kernel_id][-1]["memory_bytes"] > 0
+    memory = [point["memory_bytes"] for point in told[1]["kernels"][notebook.kernel_id]]
+    assert kernel_in(sample, notebook)["memory_bytes"] in memory
+    assert alone.json()["kernels"] == {}
+    assert (refused.status_code, refused.json()["field"]) == (400, "hours")
+
+
+async def test_the_processes_of_a_kernel_are_told_one_by_one(lab: Lab):
+    notebook = new_notebook(lab, "forking/n.ipynb")
+    notebook.open()
+    notebook.run(
+        "import os\n"
+        "held = bytearray(b'1' * 50_000_000)\n"
+        "children = []\n"
+        "for _ in range(2):\n"
+        "    children.append(os.fork())\n"
+        "    if not children[-1]:\n"
+        "        import time; time.sleep(600); os._exit(0)\n"
+    )
+    try:
+        async with following(lab) as stream:
+            await stream.next(
+                "sample", lambda each: kernel_in(each, notebook).get("processes") == 3
+            )
+        async with lab.client() as client:
+            address = f"element/api/v1/resources/kernels/{notebook.kernel_id}"
+            told = (await client.get(address)).json()
+            again = (await client.get(address)).json()
+    finally:
+        notebook.close()
+
+    assert len(told["processes"]) == 3
+    sizes = [each["memory_bytes"] for each in told["processes"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert told["memory_bytes"] == sum(sizes)
+    assert told["memory_bytes"] > 150_000_000 > told["pss_bytes"] > 50_000_000
+    assert told["pss_reason"] is None
+    assert again["at"] == told["at"], "it is not measured more often than every 30 seconds"
+
+
+async def test_of_a_kernel_that_is_not_there_nothing_is_told(lab: Lab):
+    async with lab.client() as client:
+        answer = await client.get("element/api/v1/resources/kernels/none")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+
+
+async def test_prometheus_is_told_what_pages_are_told(lab: Lab, notebook: Notebook):
+    async with following(lab) as stream:
+        sample = await stream.next("sample", has(notebook))
+        async with lab.client() as client:
+            text = (await client.get("metrics")).text
+    told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("element_"))
+
+    assert float(told["element_server_memory_limit_bytes"]) == GIB
+    assert float(told["element_kernel_count"]) == len(sample["kernels"])
+    assert float(told["element_kernel_memory_bytes"]) == pytest.approx(
+        sum(each["memory_bytes"] for each in sample["kernels"]), rel=0.2
+    )
+    assert float(told["element_kernel_memory_max_bytes"]) > 0
+    assert float(told["element_sample_listeners"]) == 1
+    assert float(told['element_gpu_memory_size_bytes{gpu="0"}']) == 80 * GIB
+    assert float(told['element_disk_size_bytes{disk="home"}']) > 0
+    assert notebook.kernel_id not in text
+    assert len(told) < 50
+
+
+async def test_a_kernel_in_another_language_is_told_too(lab: Lab):
+    specs = Path(lab.root.parent) / ".local" / "share" / "jupyter" / "kernels"
+    subprocess.run(
+        [sys.executable, "-m", "bash_kernel.install", "--prefix", specs.parents[2]], check=True
+    )
+    notebook = new_notebook(lab, "shell.ipynb")
+    notebook.open("bash")
+    try:
+        async with following(lab) as stream:
+            sample = await stream.next(
+                "sample", lambda each: kernel_in(each, notebook).get("processes", 0) >= 2
+            )
+        assert kernel_in(sample, notebook)["kernel_name"] == "bash"
+        assert kernel_in(sample, notebook)["notebook"] == "shell.ipynb"
+    finally:
+        notebook.close()

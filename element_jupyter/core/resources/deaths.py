@@ -89,7 +89,10 @@ def judge(seen: Evidence) -> tuple[DeathCode, str]:
         if number in _CRASHES:
             return DeathCode.CRASHED, f"The kernel crashed ({name})."
         if number == signal.SIGKILL:
-            return DeathCode.KILLED, f"The kernel was killed ({name}), and not for want of memory."
+            why = (
+                "not for want of memory" if seen.kills_told else "nothing says that memory ran out"
+            )
+            return DeathCode.KILLED, f"The kernel was killed ({name}), and {why}."
         return DeathCode.KILLED, f"The kernel was ended by a signal ({name})."
     if seen.exit_code is not None:
         return DeathCode.EXITED, f"The kernel ended itself, with exit code {seen.exit_code}."

@@ -1,0 +1,200 @@
+"""The sampler on machines that are made of files: large ones, and such as change while it looks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from element_jupyter.adapters.resources.cgroups import Cgroups
+from element_jupyter.adapters.resources.processes import ProcFiles
+from element_jupyter.core.resources.gpus import Gpu
+from element_jupyter.core.resources.samples import KernelUsage, Sample
+from element_jupyter.platform.resource_sampler import FEW_PROCESSES, Places, Sampler
+from element_jupyter.server.running_kernels import RunningKernel
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+KERNEL, OTHER = 900_001, 900_002
+
+
+class NoGpus:
+    def read(self) -> tuple[Gpu, ...]:
+        return ()
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
+class Machine:
+    """Processes as `/proc` has them, the server being this process."""
+
+    root: Path
+
+    def process(
+        self,
+        pid: int,
+        parent: int,
+        *,
+        session: int = 1,
+        started: int = 1,
+        ticks: int = 0,
+        pages: int = 10,
+    ) -> None:
+        directory = self.root / "proc" / str(pid)
+        directory.mkdir(parents=True, exist_ok=True)
+        fields = [0] * 50
+        fields[0], fields[2] = parent, session
+        fields[10], fields[16], fields[18], fields[20] = ticks, 1, started, pages
+        (directory / "stat").write_text(f"{pid} (x) S {' '.join(map(str, fields))}\n")
+
+    def ends(self, pid: int) -> None:
+        shutil.rmtree(self.root / "proc" / str(pid))
+
+    def write(self, file: str, text: str) -> None:
+        (self.root / file).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / file).write_text(text)
+
+    def sampler(self) -> Sampler:
+        places = Places(self.root, self.root)
+        reader, groups = ProcFiles(self.root / "proc"), Cgroups(root=self.root)
+        return Sampler(reader, groups, NoGpus(), places, {})
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    machine = Machine(tmp_path)
+    machine.process(1, 0)
+    machine.process(os.getpid(), 1, pages=100)
+    machine.process(KERNEL, os.getpid(), session=KERNEL, pages=1000)
+    return machine
+
+
+def kernel(pid: int = KERNEL) -> RunningKernel:
+    return RunningKernel("k", "python3", "n.ipynb", pid, "idle", 5.0)
+
+
+def told(sample: Sample) -> KernelUsage:
+    (found,) = sample.kernels
+    return found
+
+
+def crowd(machine: Machine, count: int) -> None:
+    """So many processes of others that they are not looked through at every sample."""
+    for pid in range(2000, 2000 + count):
+        machine.process(pid, 1)
+
+
+def test_among_5000_processes_a_sample_reads_only_what_is_the_server_s(machine: Machine):
+    crowd(machine, 5000)
+    machine.process(OTHER, KERNEL, session=KERNEL)
+    sampler = machine.sampler()
+    assert told(sampler.measure([kernel()])).processes == 2
+
+    took = []
+    for _ in range(20):
+        began = time.thread_time()
+        sample = sampler.measure([kernel()])
+        took.append(time.thread_time() - began)
+
+    assert told(sample).memory_bytes == 1010 * PAGE_BYTES
+    assert min(took) < 0.005
+
+
+def test_a_pid_that_comes_again_between_two_scans_is_not_the_kernel_s(machine: Machine):
+    crowd(machine, FEW_PROCESSES + 1)
+    machine.process(OTHER, KERNEL, pages=50)
+    sampler = machine.sampler()
+    assert told(sampler.measure([kernel()])).processes == 2
+
+    machine.process(OTHER, 1, started=777, pages=50)
+
+    assert told(sampler.measure([kernel()])).memory_bytes == 1000 * PAGE_BYTES
+
+
+def test_processes_that_vanish_while_they_are_read_are_left_out(machine: Machine):
+    sampler = machine.sampler()
+    over = threading.Event()
+
+    def churn() -> None:
+        pid = 3000
+        while not over.is_set():
+            pid = 3000 + (pid + 1) % 200
+            machine.process(pid, KERNEL, started=pid)
+            machine.ends(pid)
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(200):
+            sample = sampler.measure([kernel()])
+            assert 1 <= told(sample).processes <= 2
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_kernel_that_ends_while_it_is_looked_at_is_left_out(machine: Machine):
+    sampler = machine.sampler()
+    sampler.measure([kernel()])
+    machine.ends(KERNEL)
+
+    sample = sampler.measure([kernel()])
+
+    assert sample.kernels == ()
+    assert sample.server.memory_bytes == 100 * PAGE_BYTES
+
+
+def test_a_kernel_that_was_there_before_it_was_known_to_be_one_is_told_with_its_children(
+    machine: Machine,
+):
+    machine.process(OTHER, 1)
+    machine.process(OTHER + 1, OTHER)
+    sampler = machine.sampler()
+    sampler.measure([])
+
+    assert told(sampler.measure([kernel(OTHER)])).processes == 2
+
+
+def test_what_counts_against_a_limit_is_told_with_it(machine: Machine):
+    machine.write("proc/self/mountinfo", "30 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup rw\n")
+    machine.write("proc/self/cgroup", "0::/\n")
+    machine.write("sys/fs/cgroup/memory.max", "104857600\n")
+    machine.write("sys/fs/cgroup/memory.current", "50000000\n")
+    machine.write("sys/fs/cgroup/memory.stat", "inactive_file 10000000\n")
+
+    server = machine.sampler().measure([kernel()]).server
+
+    assert server.memory_bytes == 40_000_000
+    assert server.memory_limit_bytes == 104_857_600
+    assert server.memory_limit_source == "limit of the container"
+
+
+def test_without_a_limit_the_server_is_the_sum_of_its_processes(machine: Machine):
+    server = machine.sampler().measure([kernel()]).server
+
+    assert server.memory_bytes == 1100 * PAGE_BYTES
+    assert server.memory_limit_source == "this machine"
+
+
+def test_one_file_system_is_told_once(machine: Machine):
+    (disk,) = machine.sampler().measure([]).disks
+
+    assert disk.name == "home"
+    assert 0 < disk.used_bytes < disk.size_bytes
+
+
+def test_a_kernel_that_has_gone_leaves_no_history(machine: Machine):
+    sampler = machine.sampler()
+    sampler.measure([])
+    sampler.measure([kernel()])
+    assert set(sampler.history) == {"server", "k"}
+
+    sampler.measure([])
+
+    assert set(sampler.history) == {"server"}
