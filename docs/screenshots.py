@@ -27,6 +27,19 @@ since = "2026-10-31"
 regions = ["EMEA", "APAC"]
 """
 READ: Final = "sales = {'EMEA': 412, 'APAC': 290}\nprint(sum(sales.values()), 'orders')"
+DRAW: Final = """\
+from IPython.display import SVG, display
+from element_jupyter import record
+
+def bar(at):
+    high = 90 * rate**at
+    return f'<rect x="{40 * at}" y="{90 - high:.0f}" width="30" height="{high:.0f}"/>'
+
+
+bars = "".join(bar(at) for at in range(6))
+size = 'xmlns="http://www.w3.org/2000/svg" width="240" height="90"'
+display(SVG(f'<svg {size} fill="#6a8fc9">{bars}</svg>'))
+record(loss=round(rate**5, 4), accuracy=round(0.95 - rate / 10, 3))"""
 FAIL: Final = "share = sales['AMER'] / sum(sales.values())"
 
 
@@ -61,7 +74,11 @@ def _prepare(lab: Lab) -> None:
         platform.job("clean-up", READ)
     for each in ("daily.ipynb", "notes.txt"):
         (lab.root / each).unlink()
-    finish(lab, start(lab, "features.ipynb", READ))
+    for rate in (0.9, 0.7):
+        given = {"rate": rate, "epochs": 6}
+        parameters = code("rate, epochs = 0.5, 6", metadata={"tags": ["parameters"]}, id="given")
+        cells = (parameters, code(READ, id="read"), code(DRAW, id="draw"))
+        finish(lab, start(lab, "training.ipynb", *cells, parameters=given))
     finish(lab, start(lab, "shares.ipynb", heading, READ, FAIL))
 
 
@@ -100,6 +117,13 @@ def _take(browser: Browser, lab: Lab, name: str, theme: str) -> None:
     expect(page.locator(".jp-ElementRun").get_by_text("KeyError").first).to_be_visible()
     expect(page.locator(".jp-ElementRun").get_by_text("702 orders")).to_be_visible()
     _shoot(page, f"run-{name}")
+    page.get_by_role("tab", name="Jobs").click()
+    for box in panel.get_by_role("checkbox", name="Choose training").all():
+        box.check()
+    panel.get_by_role("button", name="Compare", exact=True).click()
+    compared = page.locator(".jp-ElementCompare")
+    expect(compared.locator(".jp-RenderedSVG img")).to_have_count(2)
+    _shoot(page, f"compare-{name}")
     window.close()
 
 

@@ -7,7 +7,7 @@ import { toDebug } from '../src/runs/copies';
 import type { RunEvent } from '../src/runs/events';
 import { rowsOf } from '../src/runs/files';
 import { RunLog } from '../src/runs/log';
-import { againOf, differences, differing } from '../src/runs/past';
+import { againOf, differences } from '../src/runs/past';
 import { lasted, usualSeconds } from '../src/runs/words';
 
 const trans = nullTranslator.load('element');
@@ -368,18 +368,6 @@ describe('what went before', () => {
     expect(found.map(({ changed }) => changed)).toEqual([true, false, true]);
     expect(found[0].lines).toEqual(['daily.ipynb']);
     expect(found[2].lines).toEqual(['n: 1, now 2', 'gone: true, now not given']);
-  });
-
-  it('names the files that differ', () => {
-    const entry = (path: string, digest: string) =>
-      ({ path, digest, size_bytes: 1, executable: false, link: null }) as never;
-
-    const found = differing(
-      { entries: [entry('a', '1'), entry('b', '1'), entry('c', '1')] },
-      { entries: [entry('a', '1'), entry('b', '2'), entry('d', '1')] }
-    );
-
-    expect(found).toEqual(['b', 'c', 'd']);
   });
 
   it('tells how long it usually takes, or nothing', () => {

@@ -75,7 +75,7 @@ def waits_for(gate: Path) -> str:
 
 @contextlib.contextmanager
 def opening(browser: Browser, complaints: list[str]) -> Iterator[OpenRun]:
-    """Open a run in a window of its own, as JupyterLab does when it is loaded again."""
+    """Open a run, or two beside each other, in a window of its own, as a reload of JupyterLab does."""
     with contextlib.ExitStack() as windows:
 
         def opened(
@@ -84,16 +84,16 @@ def opening(browser: Browser, complaints: list[str]) -> Iterator[OpenRun]:
             *,
             width: int = 1280,
             theme: str = "Light",
+            beside: str | None = None,
             watched: Callable[[str], None] = lambda _: None,
         ) -> Page:
+            shown = f"element-runs:{run_id}"
+            state: dict[str, str] = {"run_id": run_id}
+            if beside is not None:
+                shown = f"element-comparisons:{run_id}-{beside}"
+                state = {"first": run_id, "second": beside}
             layout = {
-                "main": {
-                    "dock": {
-                        "type": "tab-area",
-                        "currentIndex": 0,
-                        "widgets": [f"element-runs:{run_id}"],
-                    }
-                },
+                "main": {"dock": {"type": "tab-area", "currentIndex": 0, "widgets": [shown]}},
                 "left": {"collapsed": True},
                 "right": {"collapsed": True},
             }
@@ -104,7 +104,7 @@ def opening(browser: Browser, complaints: list[str]) -> Iterator[OpenRun]:
                     json={
                         "data": {
                             "layout-restorer:data": layout,
-                            f"element-runs:{run_id}": {"data": {"run_id": run_id}},
+                            shown: {"data": state},
                         },
                         "metadata": {"id": workspace},
                     },

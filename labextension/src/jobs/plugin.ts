@@ -11,6 +11,7 @@ import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { jobsIcon, runInBackgroundIcon, scheduleIcon } from '../icons';
+import type { ComparisonView } from '../runs/compare/view';
 import type { RunView } from '../runs/view';
 import { IElementClient } from '../tokens';
 import type { Endings, NotifyOnFinish } from './endings';
@@ -196,6 +197,45 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
+    const comparisons = new WidgetTracker<MainAreaWidget<ComparisonView>>({
+      namespace: 'element-comparisons'
+    });
+    const newComparison = async (id: string, first: string, second: string) => {
+      const { ComparisonView } = await import('../runs/compare/view');
+      const widget = new MainAreaWidget({ content: new ComparisonView(services, first, second) });
+      widget.id = id;
+      widget.title.label = trans.__('Two runs');
+      widget.title.icon = runInBackgroundIcon;
+      widget.title.closable = true;
+      await comparisons.add(widget);
+      return widget;
+    };
+    commands.addCommand(CommandIDs.compareRuns, {
+      label: trans.__('Compare Runs'),
+      caption: trans.__('Show what differs between two runs'),
+      describedBy: {
+        args: {
+          type: 'object',
+          properties: {
+            first: { type: 'string', description: trans.__('The id of the one run.') },
+            second: { type: 'string', description: trans.__('The id of the other run.') }
+          },
+          required: ['first', 'second']
+        }
+      },
+      isVisible: args => typeof args.first === 'string' && typeof args.second === 'string',
+      execute: async args => {
+        const [first, second] = [String(args.first), String(args.second)];
+        const id = `element-compare-${first}-${second}`;
+        const widget =
+          comparisons.find(open => open.id === id) ?? (await newComparison(id, first, second));
+        if (!widget.isAttached) {
+          shell.add(widget, 'main', { type: 'Run' });
+        }
+        shell.activateById(id);
+      }
+    });
+
     /** What the person wants to be told of, as it is set at that time. */
     const notifyOnFinish = async (): Promise<NotifyOnFinish> => {
       const settings = await registry?.load(jobsPlugin.id).catch(() => null);
@@ -218,6 +258,15 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
         command: CommandIDs.openRun,
         args: widget => ({ run_id: runIdOf(widget) }),
         name: runIdOf
+      });
+      const comparedIn = ({ content: { model } }: MainAreaWidget<ComparisonView>) => ({
+        first: model.first,
+        second: model.second
+      });
+      void restorer.restore(comparisons, {
+        command: CommandIDs.compareRuns,
+        args: comparedIn,
+        name: widget => Object.values(comparedIn(widget)).join('-')
       });
     }
 

@@ -21,6 +21,8 @@ export namespace CommandIDs {
   export const openJobs = 'element:open-jobs';
   /** `{run_id}`: the view of one run in the main area. */
   export const openRun = 'element:open-run';
+  /** `{first, second}`: two runs side by side in the main area, by their ids. */
+  export const compareRuns = 'element:compare-runs';
 }
 
 /** What the views work with. */

@@ -11,6 +11,8 @@ export type CellState = 'waiting' | 'running' | 'done' | 'failed' | 'stopped';
 /** One cell as it is now. A change makes a new `outputs`, and leaves the outputs that stay. */
 export interface ICell {
   readonly index: number;
+  /** What it keeps from run to run; nothing until the notebook has come. */
+  readonly id: string;
   readonly type: 'code' | 'markdown' | 'raw';
   /** Null until the notebook has come; then only the first line is known. */
   readonly source: string | null;
@@ -23,6 +25,9 @@ export interface ICell {
   /** Whether something was too large to be told while it runs. */
   readonly shortened: boolean;
 }
+
+/** The tag of the cell that a run gets its parameters by, which is made anew for each. */
+const INJECTED = 'injected-parameters';
 
 type Mutable = { -readonly [K in keyof ICell]: ICell[K] } & { clearNext: boolean };
 
@@ -137,6 +142,7 @@ export class RunCells {
       const code = each.cell_type === 'code';
       const known: Mutable = {
         ...cell,
+        id: tagsOf(each).includes(INJECTED) ? INJECTED : String(each.id ?? ''),
         type: code ? 'code' : each.cell_type === 'markdown' ? 'markdown' : 'raw',
         source,
         firstLine: cell.firstLine || (source.trimStart().split('\n', 1)[0] ?? ''),
@@ -272,6 +278,10 @@ export function joined(text: unknown): string {
   return Array.isArray(text) ? text.map(String).join('') : String(text ?? '');
 }
 
+function tagsOf({ metadata }: nbformat.ICell): readonly unknown[] {
+  return Array.isArray(metadata.tags) ? metadata.tags : [];
+}
+
 function fresh() {
   return {
     state: 'waiting' as const,
@@ -284,7 +294,7 @@ function fresh() {
 }
 
 function blank(index: number): Mutable {
-  return { index, type: 'code', source: null, firstLine: '', attachments: {}, ...fresh() };
+  return { index, id: '', type: 'code', source: null, firstLine: '', attachments: {}, ...fresh() };
 }
 
 function displayOf(output: nbformat.IOutput): string | null {

@@ -15,9 +15,6 @@ export type FailingCell = NonNullable<Run['failing_cell']>;
 /** A file that a run left. */
 export type Artifact = Schemas['Artifact'];
 
-/** The files of a snapshot. */
-export type Manifest = Schemas['Manifest'];
-
 const ENDED: ReadonlySet<Run['state']> = new Set(['succeeded', 'failed', 'stopped', 'lost']);
 
 /** Whether a run in this state will never change again. */

@@ -4,6 +4,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import type { Problem } from '../api/types';
 import { Button, Trouble, Waiting } from '../environments/parts';
 import type { IActions } from './head';
 import { Head } from './head';
@@ -27,14 +28,7 @@ export function Front({
     case 'loading':
       return <Waiting text={trans.__('Looking for the run…')} />;
     case 'missing':
-      return (
-        <div role="alert" className="jp-ElementRun-missing">
-          <strong>{trans.__('There is no such run')}</strong>
-          <p>{state.problem.message}</p>
-          {state.problem.hint ? <p>{state.problem.hint}</p> : null}
-          <Button label={trans.__('Show all runs')} onClick={actions.openJobs} main />
-        </div>
-      );
+      return <Missing problem={state.problem} onJobs={actions.openJobs} trans={trans} />;
     case 'unknown':
       return (
         <Trouble
@@ -58,4 +52,24 @@ export function Front({
         </>
       );
   }
+}
+
+/** There is no such run; the way to those that are there. */
+export function Missing({
+  problem,
+  onJobs,
+  trans
+}: {
+  problem: Problem;
+  onJobs: () => void;
+  trans: TranslationBundle;
+}): React.ReactElement {
+  return (
+    <div role="alert" className="jp-ElementRun-missing">
+      <strong>{trans.__('There is no such run')}</strong>
+      <p>{problem.message}</p>
+      {problem.hint ? <p>{problem.hint}</p> : null}
+      <Button label={trans.__('Show all runs')} onClick={onJobs} main />
+    </div>
+  );
 }

@@ -20,6 +20,7 @@ export interface IActions {
   reveal: (cell: number) => void;
   openJobs: () => void;
   openRun: (runId: string) => void;
+  compareWith: (other: Run) => void;
 }
 
 interface IProps {

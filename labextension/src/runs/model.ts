@@ -17,7 +17,7 @@ import { RunCells } from './cells';
 import type { RunEvent } from './events';
 import { hasEnded } from './events';
 import type { IPast } from './past';
-import { againOf, pastOf } from './past';
+import { againOf, othersOf, pastOf } from './past';
 import { RunLog } from './log';
 
 /** What is known. */
@@ -156,6 +156,11 @@ export class RunModel extends VDomModel {
       }
     });
     return started;
+  }
+
+  /** Those that it may be compared with. */
+  async others(): Promise<Run[]> {
+    return this.run ? othersOf(this._client, this.run) : [];
   }
 
   /** The executed notebook, as it was last written. */

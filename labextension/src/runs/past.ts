@@ -5,8 +5,8 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { components } from '../api/schema';
 import type { Run } from '../api/types';
+import { filesBetween } from '../jobs/list/changes';
 import type { IElementClient } from '../tokens';
-import type { Manifest } from './events';
 import { valueText } from './words';
 
 /** What went before. */
@@ -27,6 +27,7 @@ export interface IDifference {
 }
 
 const MOST_RUNS = 5;
+const MOST_OTHERS = 20;
 
 /** Ask for what went before a run. */
 export async function pastOf(client: IElementClient, run: Run): Promise<IPast> {
@@ -47,6 +48,21 @@ export async function pastOf(client: IElementClient, run: Run): Promise<IPast> {
     .sort((one, other) => one.created_at.localeCompare(other.created_at));
   const [last] = succeeded;
   return { succeeded, attempts, files: last ? await changedFiles(client, last, run) : null };
+}
+
+/** The other recent runs of the same job or notebook, newest first, but the last success before all. */
+export async function othersOf(client: IElementClient, run: Run): Promise<Run[]> {
+  const job = run.job ?? undefined;
+  const { items } = await client.call('get', '/runs', { query: { job, limit: job ? 50 : 200 } });
+  const others = items.filter(other => isLike(other, run) && other.run_id !== run.run_id);
+  const last = others.filter(({ state }) => state === 'succeeded').slice(0, 1);
+  return [...last, ...others.filter(other => other !== last[0])].slice(0, MOST_OTHERS);
+}
+
+/** Two runs to compare, the older one first. */
+export function comparable(one: Run, other: Run): { first: string; second: string } {
+  const [first, second] = one.created_at <= other.created_at ? [one, other] : [other, one];
+  return { first: first.run_id, second: second.run_id };
 }
 
 /** The body that starts the same run again. */
@@ -142,18 +158,8 @@ async function changedFiles(
         client.call('get', '/snapshots/{snapshot_id}', { path: { snapshot_id } })
       )
     );
-    return differing(before, now);
+    return filesBetween(before, now).map(({ path }) => path);
   } catch {
     return null; // a snapshot is not kept for ever
   }
-}
-
-/** The paths that are in one snapshot only, or not the same in both. */
-export function differing(before: Manifest, now: Manifest): string[] {
-  const digests = new Map(before.entries.map(({ path, digest }) => [path, digest]));
-  const found = now.entries
-    .filter(({ path, digest }) => digests.get(path) !== digest)
-    .map(({ path }) => path);
-  const there = new Set(now.entries.map(({ path }) => path));
-  return [...found, ...[...digests.keys()].filter(path => !there.has(path))].sort();
 }

@@ -5,7 +5,9 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { Run } from '../api/types';
-import { Button } from '../environments/parts';
+import { Button, Trouble, Waiting } from '../environments/parts';
+import { useAnswer } from '../jobs/list/answer';
+import { moment } from '../jobs/list/words';
 import { hasEnded } from './events';
 import { Files } from './files';
 import type { IActions } from './head';
@@ -61,6 +63,9 @@ export function Sections({ model, run, actions, address, trans }: IProps): React
           {() => <Attempts run={run} attempts={attempts} actions={actions} trans={trans} />}
         </Section>
       ) : null}
+      <Section title={trans.__('Compare with…')}>
+        {() => <Others model={model} actions={actions} trans={trans} />}
+      </Section>
       {moments.length ? (
         <Section title={trans.__('States')}>
           {() => (
@@ -153,6 +158,41 @@ function Since({
       />
     </>
   );
+}
+
+/** The other runs, of which one is chosen to be compared with this one. */
+function Others({ model, actions, trans }: Pick<IProps, 'model' | 'actions' | 'trans'>) {
+  const [asked, again] = useAnswer(() => model.others());
+  const [chosen, choose] = React.useState(0);
+  switch (asked.kind) {
+    case 'loading':
+      return <Waiting text={trans.__('Looking for other runs…')} />;
+    case 'failed':
+      return <Trouble problem={asked.problem} again={again} trans={trans} />;
+    case 'ready':
+      return asked.answer.length === 0 ? (
+        <p>{trans.__('There is no other run of it yet.')}</p>
+      ) : (
+        <div className="jp-ElementActions">
+          <select
+            className="jp-mod-styled"
+            aria-label={trans.__('Compare with')}
+            value={chosen}
+            onChange={event => choose(Number(event.target.value))}
+          >
+            {asked.answer.map((run, at) => (
+              <option key={run.run_id} value={at}>
+                {`${stateSign(run.state)} ${stateWord(run.state, trans)} · ${moment(run.created_at)}`}
+              </option>
+            ))}
+          </select>
+          <Button
+            label={trans.__('Compare')}
+            onClick={() => actions.compareWith(asked.answer[chosen])}
+          />
+        </div>
+      );
+  }
 }
 
 function Attempts({

@@ -13,6 +13,7 @@ import { RunDocument } from './document';
 import { Front } from './front';
 import type { IActions } from './head';
 import { RunModel } from './model';
+import { comparable } from './past';
 import { nameOf, stateWord } from './words';
 
 /** The content of the main area widget; it sets its own title once it knows the run. */
@@ -116,7 +117,12 @@ export class RunView extends Panel {
         }),
       reveal: cell => this._document.reveal(cell),
       openJobs: () => void commands.execute(CommandIDs.openJobs, { tab: 'runs' }),
-      openRun: runId => void commands.execute(CommandIDs.openRun, { run_id: runId })
+      openRun: runId => void commands.execute(CommandIDs.openRun, { run_id: runId }),
+      compareWith: other => {
+        if (model.run) {
+          void commands.execute(CommandIDs.compareRuns, comparable(model.run, other));
+        }
+      }
     };
   }
 

@@ -75,6 +75,19 @@ export class RunsModel extends ListingModel<RunPage> {
     }
   }
 
+  /** The runs that are chosen to be compared, on whichever page they are. */
+  get chosen(): readonly Run[] {
+    return this._chosen;
+  }
+
+  /** Choose a run, or choose it no more; null chooses none. */
+  choose(run: Run | null): void {
+    const others = this._chosen.filter(({ run_id }) => run_id !== run?.run_id);
+    const isChosen = others.length < this._chosen.length;
+    this._chosen = run === null ? [] : isChosen ? others : [...others, run];
+    this.changed();
+  }
+
   /** Stop a run. */
   async stop(run: Run): Promise<void> {
     const { client, trans } = this._services;
@@ -150,6 +163,7 @@ export class RunsModel extends ListingModel<RunPage> {
   }
 
   private _mayCome = false;
+  private _chosen: readonly Run[] = [];
   private _wanted: IWanted = { text: '', state: null, owner: null, job: null };
   private readonly _owners = new Set<string>();
 }

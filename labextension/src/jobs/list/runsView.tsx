@@ -7,6 +7,7 @@ import * as React from 'react';
 import type { Run } from '../../api/types';
 import { Ago, Button } from '../../environments/parts';
 import { hasEnded } from '../../runs/events';
+import { comparable } from '../../runs/past';
 import { nameOf, stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
@@ -46,6 +47,7 @@ export function RunsView({ model, services }: IProps): React.ReactElement {
                 </p>
               ) : null}
               {model.rows.length > 0 ? <Rows model={model} services={services} /> : null}
+              {model.chosen.length > 0 ? <Chosen model={model} services={services} /> : null}
             </>
           )
         }
@@ -170,6 +172,34 @@ function Rows({ model, services }: IProps): React.ReactElement {
   );
 }
 
+/** What is chosen, and what to do with it. */
+function Chosen({ model, services }: IProps): React.ReactElement {
+  const { commands, trans } = services;
+  const [one, other, ...more] = model.chosen;
+  const isPair = Boolean(other) && more.length === 0;
+  return (
+    <div className="jp-ElementJobs-chosen">
+      <span role="status">
+        {isPair
+          ? trans.__('2 runs are chosen.')
+          : trans._n(
+              '%1 run is chosen; two can be compared.',
+              '%1 runs are chosen; two can be compared.',
+              model.chosen.length
+            )}
+      </span>
+      {isPair ? (
+        <Button
+          main
+          label={trans.__('Compare')}
+          onClick={() => void commands.execute(CommandIDs.compareRuns, comparable(one, other))}
+        />
+      ) : null}
+      <Button label={trans.__('Choose none')} onClick={() => model.choose(null)} />
+    </div>
+  );
+}
+
 function Row({ run, model, services }: IProps & { run: Run }): React.ReactElement {
   const { commands, trans } = services;
   const name = nameOf(run);
@@ -178,6 +208,13 @@ function Row({ run, model, services }: IProps & { run: Run }): React.ReactElemen
   return (
     <tr role="row" data-state={run.state}>
       <Cell column={trans.__('State')} className="jp-ElementTable-state">
+        <input
+          type="checkbox"
+          aria-label={trans.__('Choose %1 to compare it', name)}
+          title={trans.__('Choose two runs to compare them')}
+          checked={model.chosen.some(({ run_id }) => run_id === run.run_id)}
+          onChange={() => model.choose(run)}
+        />
         <StateIcon state={run.state} />
         {standingOf(run, trans)}
       </Cell>
