@@ -24,6 +24,7 @@ SOURCES = (
     "yarn.lock",
     ".yarnrc.yml",
     "labextension/rspack.config.cjs",
+    "labextension/shortJsx.cjs",
     "labextension/tsconfig.json",
     "labextension/src",
     "labextension/schema",

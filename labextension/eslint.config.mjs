@@ -51,6 +51,7 @@ export default tseslint.config(
     languageOptions: {
       globals: {
         module: 'writable',
+        require: 'readonly',
         globalThis: 'readonly',
         MouseEvent: 'readonly',
         navigator: 'readonly',

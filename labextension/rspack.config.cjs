@@ -1,10 +1,15 @@
 /**
  * What the builder of JupyterLab does not do by itself: styles are shipped without their comments
- * and spaces, and what several lazily loaded views use is shipped once.
+ * and spaces, what several lazily loaded views use is shipped once, and calls of React are short.
  */
 module.exports = {
   module: {
     rules: [
+      {
+        test: /[\\/]lib[\\/].*\.js$/,
+        exclude: /node_modules/,
+        loader: require.resolve('./shortJsx.cjs')
+      },
       {
         test: /\.css$/,
         enforce: 'pre',
