@@ -30,6 +30,9 @@ ROWS = {
     "import_bytecode": "tests.bench.kernel_start",
     "requests_during_build": "tests.bench.requests_during_build",
     "lab_activation": "tests.bench.lab_activation",
+    "resources_cpu": "tests.bench.resources",
+    "resources_stall": "tests.bench.resources",
+    "resources_status": "tests.bench.resources",
     "idle_memory": "tests.bench.idle_platform",
     "up_ready": "tests.bench.idle_platform",
 }
