@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from tests.fake_nvml import FakeNvml, fake_nvml
 
 GIB = 1024**3
+SMI = shutil.which("nvidia-smi")
 PROJECT = Path(__file__).parents[3]
 
 READING = """
@@ -104,6 +106,7 @@ def test_devices_and_what_processes_use_of_them_are_told(fake: FakeNvml, host: P
     assert fake.calls().count("nvmlInitWithFlags") == 1
 
 
+@pytest.mark.skipif(SMI is not None, reason="there is a driver here")
 def test_without_a_driver_nothing_is_imported_or_said(host: Path):
     reader = Reader(None, host)
 
@@ -170,3 +173,24 @@ def test_in_a_container_a_pid_counts_only_if_its_process_has_opened_a_device(
 
     assert set(gpu["processes"]) == {"100"}
     assert not gpu["processes_known"]
+
+
+@pytest.mark.skipif(SMI is None, reason="there is no GPU here")
+def test_a_real_device_is_told_as_its_maker_s_tool_tells_it():
+    asked = subprocess.run(
+        [SMI, "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    reader = Reader(None, Path("/proc"))
+
+    told = reader.read()
+    reader.end()
+
+    expected = [line.split(", ") for line in asked.stdout.splitlines()]
+    assert [[str(gpu["index"]), gpu["name"]] for gpu in told] == [each[:2] for each in expected]
+    for gpu, each in zip(told, expected, strict=True):
+        assert gpu["memory_size_bytes"] == pytest.approx(int(each[2]) * 1024**2, rel=0.01)
+        assert 0 <= gpu["memory_bytes"] <= gpu["memory_size_bytes"]
+        assert gpu["utilization"] is None or 0 <= gpu["utilization"] <= 1
