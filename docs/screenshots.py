@@ -49,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="element-docs-") as home:
         root = Path(home)
         with (
-            running_jupyterlab(root) as lab,
+            running_jupyterlab(root, {"MEM_LIMIT": "4294967296"}) as lab,
             running_platform(lab, root / "up.log"),
             sync_playwright() as playwright,
         ):
@@ -102,6 +102,16 @@ def _take(browser: Browser, lab: Lab, name: str, theme: str) -> None:
     expect(page.get_by_role("region", name="Environment", exact=True)).to_be_visible()
     _shoot(page, f"environment-{name}")
     page.get_by_role("tab", name="Environment").click()
+
+    page.locator(".jp-Notebook .cm-content").last.click()
+    page.keyboard.press("Control+Enter")
+    page.locator(".jp-ElementStatus").get_by_role("button").click()
+    resources = page.get_by_role("region", name="Resources", exact=True)
+    expect(resources.get_by_role("listitem").filter(has_text="memory")).to_be_visible()
+    resources.get_by_role("button", name="Memory in the last ten minutes").click()
+    expect(resources.get_by_role("img", name="Memory in the last hour")).to_be_visible()
+    _shoot(page, f"resources-{name}")
+    page.get_by_role("tab", name="Resources").click()
 
     page.get_by_role("menuitem", name="File", exact=True).click()
     page.get_by_role("menuitem", name="Jobs").click()

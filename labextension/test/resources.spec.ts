@@ -69,10 +69,12 @@ const DEATH: Death = {
   notebook: 'work/train.ipynb',
   at: '2026-11-21T20:00:00Z',
   code: 'out_of_memory',
-  sentence: 'The kernel of train.ipynb was killed: 2.0 of 2.0 GiB.',
-  memory_bytes: 2 * GIB,
+  sentence: 'The kernel was killed: memory ran out. When last measured it used 1.9 GiB.',
+  memory_bytes: 1.9 * GIB,
   memory_limit_bytes: 2 * GIB
 };
+
+const SAID = 'train.ipynb: The kernel was killed: memory ran out. It used 1.9 of 2 GiB.';
 
 type Told = { history?: unknown; sample?: Sample; death?: Death };
 
@@ -309,7 +311,8 @@ describe('NearLimit', () => {
 describe('Notices', () => {
   const full = () =>
     sample(3.8, { kernels: [kernel(), kernel({ memory_bytes: 1, notebook: 'b' })] });
-  const SAID = 'Memory is 95\u00a0% full; the kernel may be stopped. Largest: train.ipynb 3.1 GiB.';
+  const WARNING =
+    'Memory is 95\u00a0% full; the kernel may be stopped. Largest: train.ipynb 3.1 GiB.';
 
   it('tells once of an episode, and again of the next one', async () => {
     const server = new Server();
@@ -318,7 +321,7 @@ describe('Notices', () => {
     await server.tell({ sample: full() });
     await server.tell({ sample: sample(3.5) });
     await server.tell({ sample: full() });
-    expect(messages()).toEqual([SAID]);
+    expect(messages()).toEqual([WARNING]);
     Notification.manager.notifications[0].options.actions![0].callback(new MouseEvent('click'));
     expect(shown).toEqual([1]);
 
@@ -365,7 +368,7 @@ describe('Notices', () => {
     finish(1);
     await server.tell({ death: DEATH });
 
-    expect(messages()).toEqual([`${DEATH.sentence} It was at cell 3: big = load()`]);
+    expect(messages()).toEqual([`${SAID} It was at cell 3: big = load()`]);
   });
 
   it('knows the cell though the kernel starts anew before the death is told', async () => {
@@ -379,7 +382,7 @@ describe('Notices', () => {
     status('autorestarting');
     await server.tell({ death: DEATH });
 
-    expect(messages()).toEqual([`${DEATH.sentence} It was at cell 1: x = 1`]);
+    expect(messages()).toEqual([`${SAID} It was at cell 1: x = 1`]);
   });
 
   it('tells of a death once: of several windows the one that has the notebook', async () => {
@@ -394,7 +397,7 @@ describe('Notices', () => {
     jest.advanceTimersByTime(5_000);
     await having.tell({ death: DEATH });
 
-    expect(messages()).toEqual([`${DEATH.sentence} It was at cell 1: x = 1`]);
+    expect(messages()).toEqual([`${SAID} It was at cell 1: x = 1`]);
   });
 
   it('tells of a death that came while nobody listened', async () => {
@@ -405,7 +408,7 @@ describe('Notices', () => {
     await server.tell({ history: { server: [], kernels: {} } });
     jest.advanceTimersByTime(5_000);
 
-    expect(messages()).toEqual([DEATH.sentence]);
+    expect(messages()).toEqual([SAID]);
   });
 });
 

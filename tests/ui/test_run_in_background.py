@@ -178,6 +178,28 @@ def test_the_end_of_a_run_is_told_once_after_the_page_was_loaded_anew(
     expect(silent.get_by_text(told)).to_have_count(0)
 
 
+def test_what_runs_is_in_the_resources_and_stopped_there(
+    lab_with_platform: Lab, open_notebook: OpenNotebook, tmp_path: Path
+):
+    cell = nbformat.v4.new_code_cell(waiting_for(tmp_path / "never"))
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), lab_with_platform.root / "long.ipynb")
+    page = open_notebook(lab_with_platform)
+    page.get_by_role("region", name="File Browser Section").get_by_text("long.ipynb").click(
+        button="right"
+    )
+    page.get_by_role("menuitem", name="Run in Background Now").click()
+
+    page.get_by_role("tab", name="Resources").click()
+    run = (
+        page.get_by_role("region", name="Resources").get_by_role("listitem").filter(has_text="long")
+    )
+    expect(run).to_contain_text("Running 0/1")
+    run.get_by_role("button", name="Stop").click()
+
+    expect(run).to_have_count(0)
+    expect(page.get_by_text("long.ipynb was stopped.")).to_be_visible()
+
+
 @pytest.fixture
 def failures_only(lab_with_platform: Lab) -> Iterator[None]:
     """The person's settings say to tell of failures only."""

@@ -14,61 +14,44 @@ export interface INamedKernel {
 }
 
 /** Interrupt what a kernel executes. */
-export async function interrupt(kernel: INamedKernel, services: IServices): Promise<void> {
+export async function interrupt({ id, name }: INamedKernel, services: IServices): Promise<void> {
   const { manager, trans } = services;
-  await attempt(trans.__('%1 could not be interrupted.', kernel.name), () =>
-    KernelAPI.interruptKernel(kernel.id, manager.serverSettings)
+  await attempt(trans.__('%1 could not be interrupted.', name), () =>
+    KernelAPI.interruptKernel(id, manager.serverSettings)
   );
 }
 
 /** Restart a kernel, if the person agrees. */
-export async function restart(kernel: INamedKernel, services: IServices): Promise<void> {
+export async function restart({ id, name }: INamedKernel, services: IServices): Promise<void> {
   const { manager, notebooks, trans } = services;
-  const agreed = await agree(
-    trans.__('Restart the kernel of %1?', kernel.name),
-    trans.__('All its variables are lost. The notebook itself stays as it is.'),
-    trans.__('Restart kernel'),
-    services
-  );
-  if (agreed) {
-    const open = notebooks.find(({ sessionContext: { session } }) => {
-      return session?.kernel?.id === kernel.id;
-    });
-    await attempt(trans.__('The kernel of %1 was not restarted.', kernel.name), () =>
+  const title = trans.__('Restart the kernel of %1?', name);
+  if (await agree(title, trans.__('Restart kernel'), services)) {
+    const open = notebooks.find(each => each.sessionContext.session?.kernel?.id === id);
+    await attempt(trans.__('The kernel of %1 was not restarted.', name), () =>
       open
         ? open.sessionContext.restartKernel()
-        : KernelAPI.restartKernel(kernel.id, manager.serverSettings)
+        : KernelAPI.restartKernel(id, manager.serverSettings)
     );
   }
 }
 
 /** Shut a kernel down, if the person agrees. */
-export async function shutDown(kernel: INamedKernel, services: IServices): Promise<void> {
+export async function shutDown({ id, name }: INamedKernel, services: IServices): Promise<void> {
   const { manager, trans } = services;
-  const agreed = await agree(
-    trans.__('Shut down the kernel of %1?', kernel.name),
-    trans.__('All its variables are lost. The notebook itself stays as it is.'),
-    trans.__('Shut down kernel'),
-    services
-  );
-  if (agreed) {
-    const session = [...manager.sessions.running()].find(each => each.kernel?.id === kernel.id);
-    await attempt(trans.__('The kernel of %1 was not shut down.', kernel.name), () =>
-      session ? manager.sessions.shutdown(session.id) : manager.kernels.shutdown(kernel.id)
+  const title = trans.__('Shut down the kernel of %1?', name);
+  if (await agree(title, trans.__('Shut down kernel'), services)) {
+    const session = [...manager.sessions.running()].find(({ kernel }) => kernel?.id === id);
+    await attempt(trans.__('The kernel of %1 was not shut down.', name), () =>
+      session ? manager.sessions.shutdown(session.id) : manager.kernels.shutdown(id)
     );
   }
 }
 
-async function agree(
-  title: string,
-  body: string,
-  label: string,
-  { trans }: IServices
-): Promise<boolean> {
+async function agree(title: string, label: string, { trans }: IServices): Promise<boolean> {
   const { button } = await showDialog({
     title,
-    body,
-    buttons: [Dialog.cancelButton({ label: trans.__('Cancel') }), Dialog.warnButton({ label })]
+    body: trans.__('All its variables are lost. The notebook itself stays as it is.'),
+    buttons: [Dialog.cancelButton(), Dialog.warnButton({ label })]
   });
   return button.accept;
 }

@@ -2,7 +2,6 @@
  * What this server uses right now: one stream for the whole page, while the page is seen.
  */
 import { VDomModel } from '@jupyterlab/ui-components';
-import { Debouncer } from '@lumino/polling';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
@@ -59,8 +58,6 @@ export class ResourcesModel extends VDomModel {
     }
     document.removeEventListener('visibilitychange', this._turn);
     this._close();
-    this._silence.dispose();
-    this._patience.dispose();
     super.dispose();
   }
 
@@ -85,8 +82,7 @@ export class ResourcesModel extends VDomModel {
   private _close(): void {
     this._listening?.abort();
     this._listening = null;
-    void this._silence.stop();
-    void this._patience.stop();
+    clearTimeout(this._waiting);
   }
 
   private async _listen(signal: AbortSignal): Promise<void> {
@@ -139,9 +135,9 @@ export class ResourcesModel extends VDomModel {
 
   /** From now on the next word is awaited. */
   private _expect(): void {
-    void this._patience.stop();
-    const awaited = this._state.kind === 'ready' ? this._silence : this._patience;
-    awaited.invoke().catch(() => undefined); // it was stopped
+    clearTimeout(this._waiting);
+    const long = this._state.kind === 'ready' ? SILENCE : PATIENCE;
+    this._waiting = setTimeout(() => this._miss(), long);
   }
 
   private _miss(): void {
@@ -167,6 +163,5 @@ export class ResourcesModel extends VDomModel {
   private _past: readonly Point[] = [];
   private _listening: AbortController | null = null;
   private readonly _died = new Signal<this, Death>(this);
-  private readonly _silence = new Debouncer(() => this._miss(), SILENCE);
-  private readonly _patience = new Debouncer(() => this._miss(), PATIENCE);
+  private _waiting: ReturnType<typeof setTimeout> | undefined;
 }

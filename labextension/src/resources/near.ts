@@ -10,11 +10,6 @@ const SLACK = 0.05;
  * well below, so that what goes up and down around it is one and not many.
  */
 export class NearLimit {
-  /** Whether an episode goes on. */
-  get goesOn(): boolean {
-    return this._goesOn;
-  }
-
   /**
    * Learn the share of the limit that is used (0–1, null without a limit).
    *

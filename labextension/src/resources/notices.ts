@@ -1,7 +1,7 @@
 /**
  * Tells a person what cannot wait until they look: memory that runs out, and kernels that died.
  */
-import { Notification } from '@jupyterlab/apputils';
+import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 
@@ -47,7 +47,10 @@ export class Notices implements IDisposable {
     }
     const turn = this._memory.learn(memoryShare(state.sample), this._limits().told);
     if (turn === 'begins' && this._claims.take(MEMORY)) {
-      this._tell(warning(state.sample, this._services.trans), 'warning');
+      const { commands, trans } = this._services;
+      this._tell(warning(state.sample, trans), 'warning', trans.__('Show'), () => {
+        void commands.execute(CommandIDs.resources);
+      });
     } else if (turn === 'ends') {
       this._claims.giveBack(MEMORY);
     }
@@ -59,7 +62,14 @@ export class Notices implements IDisposable {
     const tell = () => {
       if (this._claims.take(`${death.kernel_id} ${death.at}`)) {
         const known = cell ?? this._executing.cellOf(death.kernel_id);
-        this._tell(obituary(death, known, this._services.trans), 'error');
+        const { trans } = this._services;
+        this._tell(obituary(death, known, trans), 'error', trans.__('Details'), () => {
+          void showDialog({
+            title: death.notebook ?? trans.__('A kernel has ended'),
+            body: death.sentence,
+            buttons: [Dialog.okButton({ label: trans.__('Close') })]
+          });
+        });
       }
     };
     if (this._executing.panelOf(death.kernel_id)) {
@@ -69,14 +79,13 @@ export class Notices implements IDisposable {
     }
   }
 
-  private _tell(said: string, type: 'warning' | 'error'): void {
-    const { commands, trans } = this._services;
-    Notification.emit(said, type, {
-      autoClose: false,
-      actions: [
-        { label: trans.__('Show'), callback: () => void commands.execute(CommandIDs.resources) }
-      ]
-    });
+  private _tell(
+    said: string,
+    type: 'warning' | 'error',
+    label: string,
+    callback: () => void
+  ): void {
+    Notification.emit(said, type, { autoClose: false, actions: [{ label, callback }] });
   }
 
   private readonly _claims: Claims;

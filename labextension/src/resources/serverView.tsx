@@ -27,81 +27,89 @@ interface IMetric {
   limit?: number;
 }
 
+/** A value, and how near it is to its limit. */
+interface IMeasured {
+  label: string;
+  value: string;
+  /** Null without a limit. */
+  share: number | null;
+  /** Where the limit comes from. */
+  source: string;
+  /** Whether to mark a share that is high. */
+  fills?: boolean;
+  metric?: IMetric;
+}
+
 export function ServerView({ live, sample, client, trans }: IProps): React.ReactElement {
-  const { server, disks, gpus } = sample;
   const { marked } = live.limits();
-  const { past } = live.model;
-  const shared = { past, client, trans };
-  const memory = memoryShare(sample);
-  const gpuSize = gpus.reduce((sum, { memory_size_bytes }) => sum + memory_size_bytes, 0);
   return (
     <>
-      <Measured
-        {...shared}
-        label={trans.__('CPU')}
-        value={trans.__('%1 of %2', cores(server.cpu_cores), cores(server.cpu_limit_cores))}
-        share={server.cpu_cores / server.cpu_limit_cores}
-        source={server.cpu_limit_source}
-        metric={{
-          valueOf: point => point.cpu_cores,
-          format: value => trans.__('%1 cores', cores(value)),
-          limit: server.cpu_limit_cores
-        }}
-      />
-      <Measured
-        {...shared}
-        label={trans.__('Memory')}
-        value={sizes(server.memory_bytes, server.memory_limit_bytes, trans)}
-        share={memory}
-        source={server.memory_limit_source}
-        close={isClose(memory, marked)}
-        metric={{
-          valueOf: point => point.memory_bytes,
-          format: size,
-          limit: server.memory_limit_bytes ?? undefined
-        }}
-      />
-      {gpus.map(gpu => (
-        <React.Fragment key={gpu.index}>
-          {gpu.utilization === null ? null : (
-            <Measured
-              {...shared}
-              label={trans.__('GPU %1', gpu.index)}
-              value={percent(gpu.utilization)}
-              share={gpu.utilization}
-              source={gpu.name}
-            />
-          )}
-          <Measured
-            {...shared}
-            label={trans.__('Memory of GPU %1', gpu.index)}
-            value={sizes(gpu.memory_bytes, gpu.memory_size_bytes, trans)}
-            share={gpu.memory_bytes / gpu.memory_size_bytes}
-            source={gpu.name}
-            metric={
-              gpus.length === 1
-                ? { valueOf: point => point.gpu_memory_bytes, format: size, limit: gpuSize }
-                : undefined
-            }
-          />
-        </React.Fragment>
+      {measured(sample, trans).map(each => (
+        <Measured
+          key={each.label}
+          {...each}
+          close={each.fills === true && isClose(each.share, marked)}
+          past={live.model.past}
+          client={client}
+          trans={trans}
+        />
       ))}
-      {disks.map(disk => {
-        const share = disk.used_bytes / disk.size_bytes;
-        return (
-          <Measured
-            {...shared}
-            key={disk.name}
-            label={disk.name === 'home' ? trans.__('Disk of home') : trans.__('Disk of project')}
-            value={sizes(disk.used_bytes, disk.size_bytes, trans)}
-            share={share}
-            source={disk.path}
-            close={isClose(share, marked)}
-          />
-        );
-      })}
     </>
   );
+}
+
+/** All that there is of this server. */
+function measured(sample: Sample, trans: TranslationBundle): IMeasured[] {
+  const { server, disks, gpus } = sample;
+  const { cpu_cores, cpu_limit_cores, memory_bytes, memory_limit_bytes } = server;
+  return [
+    {
+      label: trans.__('CPU'),
+      value: trans.__('%1 of %2', cores(cpu_cores), cores(cpu_limit_cores)),
+      share: cpu_cores / cpu_limit_cores,
+      source: server.cpu_limit_source,
+      metric: {
+        valueOf: point => point.cpu_cores,
+        format: value => trans.__('%1 cores', cores(value)),
+        limit: cpu_limit_cores
+      }
+    },
+    {
+      label: trans.__('Memory'),
+      value: sizes(memory_bytes, memory_limit_bytes, trans),
+      share: memoryShare(sample),
+      source: server.memory_limit_source,
+      fills: true,
+      metric: {
+        valueOf: point => point.memory_bytes,
+        format: size,
+        limit: memory_limit_bytes ?? undefined
+      }
+    },
+    ...gpus.flatMap(({ index, name, utilization, memory_bytes, memory_size_bytes }) => {
+      const memory: IMeasured = {
+        label: trans.__('Memory of GPU %1', index),
+        value: sizes(memory_bytes, memory_size_bytes, trans),
+        share: memory_bytes / memory_size_bytes,
+        source: name
+      };
+      if (gpus.length === 1) {
+        const limit = memory_size_bytes;
+        memory.metric = { valueOf: point => point.gpu_memory_bytes, format: size, limit };
+      }
+      const busy = trans.__('GPU %1', index);
+      return utilization === null
+        ? [memory]
+        : [{ label: busy, value: percent(utilization), share: utilization, source: name }, memory];
+    }),
+    ...disks.map(({ name, path, used_bytes, size_bytes }) => ({
+      label: name === 'home' ? trans.__('Disk of home') : trans.__('Disk of project'),
+      value: sizes(used_bytes, size_bytes, trans),
+      share: used_bytes / size_bytes,
+      source: path,
+      fills: true
+    }))
+  ];
 }
 
 /** One value of its limit, and how it was; a click on that shows more of it. */
@@ -110,19 +118,13 @@ function Measured({
   value,
   share,
   source,
-  close = false,
+  close,
   metric,
   past,
   client,
   trans
-}: {
-  label: string;
-  value: string;
-  /** Null without a limit. */
-  share: number | null;
-  source: string;
-  close?: boolean;
-  metric?: IMetric;
+}: IMeasured & {
+  close: boolean;
   past: readonly Point[];
   client: IElementClient;
   trans: TranslationBundle;

@@ -74,7 +74,7 @@ export function bySize(kernels: readonly KernelUsage[]): KernelUsage[] {
 
 /** That memory is nearly full, and who has most of it. */
 export function warning(sample: Sample, trans: TranslationBundle): string {
-  const share = percent(memoryShare(sample) ?? 1);
+  const share = percent(Math.min(memoryShare(sample) ?? 1, 1));
   const [largest] = bySize(sample.kernels);
   return largest
     ? trans.__(
@@ -94,19 +94,22 @@ export interface IExecuted {
   readonly line: string;
 }
 
-/** How a kernel died, and at which cell. */
-export function obituary(
-  { sentence }: Death,
-  cell: IExecuted | null,
-  trans: TranslationBundle
-): string {
-  return cell
-    ? trans.__('%1 It was at cell %2: %3', sentence, cell.number, short(cell.line))
-    : sentence;
+/** Whose kernel died, how, and at which cell, in the few words that a notice has room for. */
+export function obituary(death: Death, cell: IExecuted | null, trans: TranslationBundle): string {
+  const { code, notebook, sentence, memory_bytes, memory_limit_bytes } = death;
+  const [said] = sentence.split(/(?<=\.) /, 1);
+  const parts = [notebook ? trans.__('%1: %2', PathExt.basename(notebook), said) : said];
+  if (code === 'out_of_memory' && memory_bytes !== null) {
+    parts.push(trans.__('It used %1.', sizes(memory_bytes, memory_limit_bytes, trans)));
+  }
+  if (cell) {
+    parts.push(trans.__('It was at cell %1: %2', cell.number, short(cell.line)));
+  }
+  return parts.join(' ');
 }
 
 function short(line: string): string {
-  return line.length > 40 ? `${line.slice(0, 39)}…` : line;
+  return line.length > 30 ? `${line.slice(0, 29)}…` : line;
 }
 
 function unitOf(bytes: number): number {
