@@ -19,6 +19,7 @@ pytestmark = pytest.mark.browser
 
 GROW = "grown = b'1' * 300_000_000"
 DIE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"
+WAIT = "import time\ntime.sleep(600)"
 HIDE = """hidden => {
     Object.defineProperty(document, 'hidden', { configurable: true, value: hidden });
     document.dispatchEvent(new Event('visibilitychange'));
@@ -34,7 +35,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         document = nbformat.v4.new_notebook(
             cells=[
                 nbformat.v4.new_markdown_cell("# Train"),
-                *map(nbformat.v4.new_code_cell, (GROW, DIE)),
+                *map(nbformat.v4.new_code_cell, (GROW, DIE, WAIT)),
             ],
             metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
         )
@@ -82,12 +83,18 @@ def run_cell(page: Page, number: int) -> None:
     page.keyboard.press("Control+Enter")
 
 
+def confirm(page: Page, verb: str) -> None:
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("All its variables are lost.")
+    dialog.get_by_role("button", name=verb).click()
+
+
 def asking(lab: Lab) -> httpx.Client:
     headers = {"Authorization": f"token {JUPYTER_TOKEN}"}
     return httpx.Client(base_url=lab.url, headers=headers, trust_env=False, timeout=60)
 
 
-def test_a_kernel_that_grows_is_seen_and_shut_down_from_the_panel(page: Page, lab: Lab):
+def test_a_kernel_that_grows_is_seen_told_and_restarted_from_the_panel(page: Page):
     show_panel(page)
     expect(page.locator(".jp-ElementStatus")).to_contain_text(
         re.compile(r"CPU [\d.]+ of [\d.]+ · .*iB")
@@ -104,10 +111,23 @@ def test_a_kernel_that_grows_is_seen_and_shut_down_from_the_panel(page: Page, la
     expect(told).to_contain_text(re.compile(r"Largest: train.ipynb \d+ MiB"))
     expect(told).to_have_count(1)
 
+    kernel(page).get_by_role("button", name="Restart the kernel of train.ipynb").click()
+    confirm(page, "Restart kernel")
+
+    expect(kernel(page)).to_contain_text(re.compile(r"memory \d\d MiB"))
+    expect(page.locator(".jp-ElementStatus")).not_to_contain_text("nearly full")
+
+
+def test_a_kernel_is_interrupted_and_shut_down_from_the_panel(page: Page, lab: Lab):
+    show_panel(page)
+    run_cell(page, 4)
+    expect(kernel(page)).to_contain_text("busy")
+
+    kernel(page).get_by_role("button", name="Interrupt train.ipynb").click()
+
+    expect(page.locator(".jp-OutputArea").last).to_contain_text("KeyboardInterrupt")
     kernel(page).get_by_role("button", name="Shut down the kernel of train.ipynb").click()
-    dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text("All its variables are lost.")
-    dialog.get_by_role("button", name="Shut down kernel").click()
+    confirm(page, "Shut down kernel")
     expect(kernel(page)).to_have_count(0)
     with asking(lab) as jupyter:
         assert jupyter.get("api/kernels").json() == []
