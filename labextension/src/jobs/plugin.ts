@@ -9,6 +9,7 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { jobsIcon, runInBackgroundIcon, scheduleIcon } from '../icons';
 import type { ComparisonView } from '../runs/compare/view';
@@ -78,7 +79,9 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       },
       from: {
         type: 'string',
-        description: trans.__('Where to look for the notebook: "filebrowser", or nothing.')
+        description: trans.__(
+          'Where to look for the notebook: "filebrowser", "dialog" to ask, or nothing.'
+        )
       }
     };
 
@@ -101,10 +104,12 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
+    const isAbout = (args: ReadonlyPartialJSONObject) =>
+      typeof args.job === 'string' || args.from === 'dialog' || subject.of(args) !== null;
     commands.addCommand(CommandIDs.schedule, {
       label: args => (args.toolbar ? trans.__('Schedule') : trans.__('Schedule Notebook…')),
       caption: args =>
-        subject.of(args) === null && typeof args.job !== 'string'
+        !isAbout(args)
           ? trans.__('Open or select a notebook to schedule it')
           : trans.__('Run this notebook at set times, or now with other parameters'),
       icon: args => (args.isPalette ? undefined : scheduleIcon),
@@ -117,9 +122,13 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
           }
         }
       },
-      isEnabled: args => typeof args.job === 'string' || subject.of(args) !== null,
+      isEnabled: isAbout,
       execute: async args => {
-        const path = subject.of(args);
+        let path = subject.of(args);
+        if (files && args.from === 'dialog') {
+          const { chosenNotebook } = await import('./schedule/choose');
+          path = await chosenNotebook(files, String(args.cwd ?? ''), trans);
+        }
         const { schedule } = await import('./schedule/schedule');
         if (typeof args.job === 'string') {
           await schedule(services, { job: args.job });
@@ -271,6 +280,14 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     }
 
     launcher?.add({ command: CommandIDs.openJobs, category: trans.__('Other'), rank: 10 });
+    if (files) {
+      launcher?.add({
+        command: CommandIDs.schedule,
+        args: { from: 'dialog' },
+        category: trans.__('Other'),
+        rank: 11
+      });
+    }
     for (const command of [CommandIDs.runInBackground, CommandIDs.schedule, CommandIDs.openJobs]) {
       palette?.addItem({
         command,
