@@ -48,6 +48,7 @@ export default tseslint.config(
   },
   {
     files: ['labextension/**/*.cjs'],
+    rules: { '@typescript-eslint/no-require-imports': 'off' },
     languageOptions: {
       globals: {
         module: 'writable',

@@ -2,6 +2,8 @@
  * What the builder of JupyterLab does not do by itself: styles are shipped without their comments
  * and spaces, what several lazily loaded views use is shipped once, and calls of React are short.
  */
+const { SwcJsMinimizerRspackPlugin } = require('@rspack/core');
+
 module.exports = {
   module: {
     rules: [
@@ -19,6 +21,14 @@ module.exports = {
     ]
   },
   optimization: {
+    minimizer: [
+      new SwcJsMinimizerRspackPlugin({
+        minimizerOptions: {
+          ecma: 2021,
+          compress: { ecma: 2021, passes: 3, unsafe_arrows: true, unsafe_methods: true }
+        }
+      })
+    ],
     splitChunks: { chunks: 'async', minSize: 1_000, minChunks: 2 }
   }
 };

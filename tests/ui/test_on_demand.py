@@ -28,7 +28,7 @@ def lab_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             up.wait(60)
 
 
-def test_what_runs_notebooks_is_started_when_one_is_to_run(
+def test_what_runs_notebooks_is_started_when_one_is_to_run_and_from_the_list_of_runs(
     lab_alone: Lab, open_notebook: Callable[[Lab], Page]
 ):
     page = open_notebook(lab_alone)
@@ -40,3 +40,22 @@ def test_what_runs_notebooks_is_started_when_one_is_to_run(
     state = read_state(lab_alone.data / "state.json")
     assert state is not None
     assert (state.on_demand, state.airflow_url) == (True, None)
+
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name="Jobs").click()
+    panel = page.locator(".jp-ElementJobs")
+    row = panel.get_by_role("row").filter(has_text="daily.ipynb")
+    expect(row).to_have_count(1)
+    up = psutil.Process(state.pid)
+    up.terminate()
+    up.wait(60)
+    panel.get_by_role("button", name="Refresh").click()
+    expect(panel.get_by_role("alert")).to_contain_text("Not updated since")
+
+    panel.get_by_role("button", name="Start what runs notebooks").click()
+
+    expect(panel.get_by_role("alert")).to_have_count(0, timeout=180_000)
+    expect(row).to_have_count(1)
+    again = read_state(lab_alone.data / "state.json")
+    assert again is not None
+    assert again.pid != state.pid

@@ -18,7 +18,7 @@ export class RunningModel extends ListingModel<RunningPage> {
     private readonly _client: IElementClient,
     private readonly _trans: TranslationBundle
   ) {
-    super('running');
+    super('running', { client: _client, trans: _trans });
   }
 
   /** Stop a run. */

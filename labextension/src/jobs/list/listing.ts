@@ -6,6 +6,7 @@ import { Poll } from '@lumino/polling';
 
 import { problemOf } from '../../api/client';
 import type { Problem } from '../../api/types';
+import type { IServices } from '../services';
 
 /** What is known of a list. `stale` says why what is shown may be old. */
 export type Listing<Page> =
@@ -26,6 +27,9 @@ const CALM = { interval: 60_000, max: 60_000, backoff: true };
 /** How long something is expected to happen, in milliseconds, after it has been asked for. */
 const HURRY = 60_000;
 
+/** What is busy while the platform is started. */
+export const STARTING = 'start';
+
 /** How often what grows by itself, such as the duration of a run, is shown anew. */
 const TICK = 1_000;
 
@@ -33,7 +37,10 @@ const TICK = 1_000;
  * One page of a list, kept current from `look` to `rest`, and never in a hidden window.
  */
 export abstract class ListingModel<Page> extends VDomModel {
-  constructor(name: string) {
+  constructor(
+    name: string,
+    private readonly _asking: Pick<IServices, 'client' | 'trans'>
+  ) {
     super();
     this._poll = new Poll({
       name: `@element/labextension:${name}`,
@@ -102,6 +109,14 @@ export abstract class ListingModel<Page> extends VDomModel {
     if (this._seen) {
       void this._poll.refresh();
     }
+  }
+
+  /** Start what runs notebooks, and ask again. */
+  async start(): Promise<void> {
+    const { client, trans } = this._asking;
+    await this.act(STARTING, trans.__('What runs notebooks could not be started.'), () =>
+      client.call('post', '/platform', {})
+    );
   }
 
   /** Something has been asked for that will soon show: ask now, and often for a while. */

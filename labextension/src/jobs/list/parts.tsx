@@ -4,9 +4,11 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import type { Run } from '../../api/types';
+import type { Problem, Run } from '../../api/types';
 import { Ago, Button, Trouble, Waiting } from '../../environments/parts';
+import { canStart } from '../platform';
 import type { ListingModel } from './listing';
+import { STARTING } from './listing';
 
 const DRAWINGS: Record<Run['state'], React.ReactNode> = {
   queued: <path d="M8 1.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13M8 4v4.2l3 1.8" />,
@@ -167,17 +169,23 @@ export function Listed<Page>({
       {refusal ? <Trouble title={refusal.title} problem={refusal.problem} trans={trans} /> : null}
       {state.kind === 'loading' ? <Waiting text={waiting} /> : null}
       {state.kind === 'failed' ? (
-        <Trouble title={failing} problem={state.problem} again={again} trans={trans} />
+        <>
+          <Trouble title={failing} problem={state.problem} again={again} trans={trans} />
+          <Start model={model} problem={state.problem} trans={trans} />
+        </>
       ) : null}
       {state.kind === 'ready' ? (
         <>
           {state.stale ? (
-            <Trouble
-              title={trans.__('Not updated since %1.', timeOf(state.updatedAt))}
-              problem={state.stale}
-              again={again}
-              trans={trans}
-            />
+            <>
+              <Trouble
+                title={trans.__('Not updated since %1.', timeOf(state.updatedAt))}
+                problem={state.stale}
+                again={again}
+                trans={trans}
+              />
+              <Start model={model} problem={state.stale} trans={trans} />
+            </>
           ) : null}
           {children(state.page)}
           <div className="jp-ElementJobs-foot">
@@ -196,6 +204,26 @@ export function Listed<Page>({
       ) : null}
     </>
   );
+}
+
+/** Starts what runs notebooks, where that can be done from here. */
+function Start<Page>({
+  model,
+  problem,
+  trans
+}: {
+  model: ListingModel<Page>;
+  problem: Problem;
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  return canStart(problem) ? (
+    <Button
+      main
+      label={trans.__('Start what runs notebooks')}
+      busy={model.isBusy(STARTING)}
+      onClick={() => void model.start()}
+    />
+  ) : null;
 }
 
 function timeOf(at: number): string {

@@ -33,7 +33,7 @@ const SEARCHED_PAGE = 200;
 
 export class RunsModel extends ListingModel<RunPage> {
   constructor(private readonly _services: IServices) {
-    super('runs');
+    super('runs', _services);
   }
 
   get wanted(): IWanted {

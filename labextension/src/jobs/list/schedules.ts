@@ -27,7 +27,7 @@ const SOON = 60_000;
 
 export class SchedulesModel extends ListingModel<JobPage> {
   constructor(private readonly _services: IServices) {
-    super('schedules');
+    super('schedules', _services);
   }
 
   /** Words that a job must hold. */
