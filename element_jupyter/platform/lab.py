@@ -42,7 +42,8 @@ class ElementExtension(ExtensionApp):
         self._control_plane = ControlPlane(element.state_file, element.token_file)
         shared = {"control_plane": self._control_plane}
         # the panels offer to start what runs notebooks only where that would not be refused
-        page = self.serverapp.web_app.settings.setdefault("page_config_data", {})
+        server: Any = self.serverapp
+        page = server.web_app.settings.setdefault("page_config_data", {})
         page["elementStartsPlatform"] = "true" if element.on_demand_seconds else "false"
         known = environments(element)
         if known is not None:
