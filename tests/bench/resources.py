@@ -86,9 +86,10 @@ def measure() -> list[dict[str, Any]]:
     )
     with _server(()) as plain, _server(("element_jupyter",)) as lab:
         beside, ours = asyncio.run(_figures([plain, lab], _listening))
+        print(f"load {os.getloadavg()[0]:.1f}", {"neither": beside, "ours": ours}, flush=True)
     with _server(("jupyter_resource_usage",), str(python)) as lab:
         (peer,) = asyncio.run(_figures([lab], _polling))
-    print(f"load {os.getloadavg()[0]:.1f}", {"neither": beside, "ours": ours, "peer": peer})
+        print(f"load {os.getloadavg()[0]:.1f}", {"peer": peer}, flush=True)
     return [
         {
             "name": "resources_cpu",
@@ -150,6 +151,10 @@ async def _figures(labs: list[Lab], looking: Looking) -> list[Figures]:
             used, took = [_cpu_seconds(each) for each in processes], time.perf_counter() - began
             stalls = [(await client.get("probe")).json()["longest"] for client in clients]
             times = await _times(clients)
+        for client in clients:
+            # a server that is stopped with so many may take longer than a test would wait
+            kernels = (await client.get("api/kernels")).json()
+            await asyncio.gather(*(client.delete(f"api/kernels/{each['id']}") for each in kernels))
     return [
         {"cpu": (after - first) / took, "stall_ms": stall * 1000, "status_ms": _p99(those)}
         for first, after, stall, those in zip(before, used, stalls, times, strict=True)
