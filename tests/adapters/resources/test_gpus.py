@@ -178,7 +178,7 @@ def test_in_a_container_a_pid_counts_only_if_its_process_has_opened_a_device(
 @pytest.mark.skipif(SMI is None, reason="there is no GPU here")
 def test_a_real_device_is_told_as_its_maker_s_tool_tells_it():
     asked = subprocess.run(
-        [SMI, "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"],
+        [str(SMI), "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"],
         capture_output=True,
         text=True,
         check=True,
