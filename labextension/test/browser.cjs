@@ -4,6 +4,7 @@ if (globalThis.window) {
   globalThis.matchMedia ??= () => ({ matches: false, addEventListener() {} });
   globalThis.requestIdleCallback ??= call => setTimeout(call);
   navigator.clipboard ??= {};
+  globalThis.TextEncoder ??= require('node:util').TextEncoder;
   for (const name of ['Request', 'Headers', 'Response']) {
     globalThis[name] ??= class {};
   }

@@ -1,5 +1,7 @@
 /** @jest-environment jsdom */
 import { nullTranslator } from '@jupyterlab/translation';
+import * as React from 'react';
+import { renderToStaticMarkup } from 'react-dom/server';
 
 import type { Run } from '../src/api/types';
 import { RunCells } from '../src/runs/cells';
@@ -7,8 +9,12 @@ import { toDebug } from '../src/runs/copies';
 import type { RunEvent } from '../src/runs/events';
 import { rowsOf } from '../src/runs/files';
 import { RunLog } from '../src/runs/log';
-import { againOf, differences } from '../src/runs/past';
+import type { IActions } from '../src/runs/head';
+import { Head } from '../src/runs/head';
+import { RunModel } from '../src/runs/model';
+import { againOf, comparable, differences, othersOf, pastOf } from '../src/runs/past';
 import { lasted, usualSeconds } from '../src/runs/words';
+import type { IElementClient } from '../src/tokens';
 
 const trans = nullTranslator.load('element');
 const AT = '2026-11-20T12:00:00Z';
@@ -370,6 +376,50 @@ describe('what went before', () => {
     expect(found[2].lines).toEqual(['n: 1, now 2', 'gone: true, now not given']);
   });
 
+  it('has the attempts of the same task of the same DAG run, in order', async () => {
+    const of = { job: 'ann/etl', dag_run_id: 'scheduled__1', logical_date: AT };
+    const second = run({ ...of, run_id: 'r-2', attempt: 2, created_at: '2026-11-20T12:05:00Z' });
+    const first = run({ ...of, run_id: 'r-1', created_at: '2026-11-20T12:00:00Z' });
+    const others = [
+      run({ ...of, run_id: 'r-3', task: 'report' }),
+      run({ ...of, run_id: 'r-4', dag_run_id: 'manual__1' })
+    ];
+    const asked: unknown[] = [];
+    const client = {
+      call: async (_: string, __: string, { query }: { query: { state?: string } }) => {
+        asked.push(query);
+        return { items: query.state ? [] : [second, ...others, first], next_cursor: null };
+      }
+    } as unknown as IElementClient;
+
+    const { attempts } = await pastOf(client, second);
+
+    expect(attempts.map(({ run_id, attempt }) => [run_id, attempt])).toEqual([
+      ['r-1', 1],
+      ['r-2', 2]
+    ]);
+    expect(asked).toContainEqual({ job: 'ann/etl', logical_date: AT, limit: 200 });
+  });
+
+  it('offers others to compare with, the last success before all', async () => {
+    const others = [
+      run({ run_id: 'r-5', state: 'failed' }),
+      run({ run_id: 'r-4', notebook: 'another.ipynb', state: 'succeeded' }),
+      run({ run_id: 'r-3', state: 'stopped' }),
+      run({ run_id: 'r-2', state: 'succeeded' }),
+      run({ run_id: 'r-1', state: 'succeeded' })
+    ];
+    const client = { call: async () => ({ items: others }) } as unknown as IElementClient;
+
+    const offered = await othersOf(client, others[2]);
+
+    expect(offered.map(({ run_id }) => run_id)).toEqual(['r-2', 'r-5', 'r-1']);
+    expect(comparable(run({ run_id: 'b', created_at: '2026-11-21T00:00:00Z' }), run({}))).toEqual({
+      first: run({}).run_id,
+      second: 'b'
+    });
+  });
+
   it('tells how long it usually takes, or nothing', () => {
     const took = (seconds: number) =>
       run({ state: 'succeeded', finished_at: new Date(Date.parse(AT) + seconds * 1000).toJSON() });
@@ -395,6 +445,40 @@ describe('what went before', () => {
       trigger: 'manual'
     });
     expect(againOf(run({ job: 'ann/daily', job_version: 3 }))).not.toHaveProperty('snapshot_id');
+  });
+});
+
+describe('a run that is to stop', () => {
+  const asked = Date.parse(AT);
+
+  beforeEach(() => jest.useFakeTimers());
+  afterEach(() => jest.useRealTimers());
+
+  it('is said to be slow after ten seconds, until it has stopped', async () => {
+    const stopping = run({ state: 'running', cells_total: 2, stop_requested_at: AT });
+    const client = {
+      call: async (_: string, path: string) =>
+        path === '/runs/{run_id}' ? stopping : { items: [], next_cursor: null },
+      follow: async function* () {}
+    } as unknown as IElementClient;
+    const model = new RunModel(client, stopping.run_id, trans);
+    const said = (seconds: number) => {
+      jest.setSystemTime(asked + seconds * 1000);
+      return renderToStaticMarkup(
+        React.createElement(Head, { model, actions: {} as IActions, trans })
+      );
+    };
+
+    jest.setSystemTime(asked);
+    model.look(true);
+    await jest.advanceTimersByTimeAsync(100);
+
+    expect(said(9)).toContain('Stopping…');
+    expect(said(9)).not.toContain('still being interrupted');
+    expect(said(10)).toContain('The cell is still being interrupted.');
+    Object.assign(stopping, { state: 'stopped', finished_at: AT });
+    expect(said(20)).not.toContain('still being interrupted');
+    model.dispose();
   });
 });
 

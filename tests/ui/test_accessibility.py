@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import nbformat
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.server.running import Lab
+from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
+from tests.ui.conftest import choose_from_palette
 from tests.ui.runs import finish, start
 from tests.ui.test_jobs_panel import asking
 
@@ -82,3 +83,52 @@ def test_jobs_runs_and_the_dialog(lab_with_platform: Lab, open_notebook: OpenNot
         found["run"] = violations(page, ".jp-ElementRun")
 
         assert found == {panel: [] for panel in found}
+
+
+def is_whole(page: Page, part: Locator) -> None:
+    """Nothing of it is cut off, and neither it nor the page is scrolled sideways."""
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert part.evaluate("each => each.scrollWidth <= each.clientWidth")
+    box = part.bounding_box()
+    size = page.viewport_size
+    assert box
+    assert size
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= size["width"]
+    assert box["y"] + box["height"] <= size["height"]
+
+
+def test_twice_as_large_nothing_is_cut_off(lab_with_platform: Lab, browser: Browser):
+    lab = lab_with_platform
+    finish(lab, start(lab, "large.ipynb", "1", "raise ValueError('too large')"))
+    # what a browser makes of a window of 1280 x 800 at 200 %
+    window = browser.new_context(
+        viewport={"width": 640, "height": 400}, device_scale_factor=2, locale="en-US"
+    )
+    page = window.new_page()
+    page.goto(f"{lab.url}lab/workspaces/large/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}")
+    expect(page.locator(".jp-Notebook .jp-Cell").first).to_be_visible()
+
+    choose_from_palette(page, "Schedule Notebook")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("On a schedule").check()
+    for part in (dialog.locator(".jp-Dialog-content"), dialog.locator(".jp-ElementSchedule-form")):
+        assert part.evaluate("each => each.scrollWidth <= each.clientWidth")
+    is_whole(page, dialog.locator(".jp-Dialog-content"))
+    for name in ("Cancel", "Schedule"):
+        button = dialog.get_by_role("button", name=name, exact=True)
+        button.scroll_into_view_if_needed()
+        expect(button).to_be_in_viewport(ratio=1)
+    page.keyboard.press("Escape")
+
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_role("menuitem", name="Jobs").click()
+    panel = page.locator(".jp-ElementJobs")
+    failed = panel.get_by_role("row").filter(has_text="too large")
+    expect(failed).to_be_visible()
+    is_whole(page, panel)
+    failed.get_by_role("button").first.click()
+    view = page.locator(".jp-ElementRun")
+    expect(view.get_by_text("too large").first).to_be_visible()
+    is_whole(page, view)
+    window.close()

@@ -164,17 +164,22 @@ def test_a_failure_is_told_in_words_and_opened_where_it_happened(
     assert runs[0]["run_id"] != bad
 
 
-def test_a_run_is_stopped(lab_with_platform: Lab, open_run: OpenRun, gate: Path):
+def test_a_run_is_stopped_in_one_window_and_seen_to_be_in_another(
+    lab_with_platform: Lab, open_run: OpenRun, gate: Path
+):
     run_id = start(lab_with_platform, "endless.ipynb", "print('here')", waits_for(gate))
-    page = open_run(lab_with_platform, run_id)
-    expect(cell(page, 2)).to_have_attribute("data-state", "running")
+    pages = [open_run(lab_with_platform, run_id) for _ in range(2)]
+    for page in pages:
+        expect(cell(page, 1)).to_contain_text("here")
+        expect(cell(page, 2)).to_have_attribute("data-state", "running")
 
-    page.get_by_role("button", name="Stop").click()
+    pages[0].get_by_role("button", name="Stop").click()
 
-    expect(state(page)).to_contain_text(re.compile("Stopping…|Stopped"))
-    expect(state(page)).to_contain_text("Stopped")
-    expect(cell(page, 2)).to_have_attribute("data-state", "stopped")
-    expect(page.get_by_text("asked it to stop")).to_be_visible()
+    expect(state(pages[0])).to_contain_text(re.compile("Stopping…|Stopped"))
+    for page in pages:
+        expect(state(page)).to_contain_text("Stopped")
+        expect(cell(page, 2)).to_have_attribute("data-state", "stopped")
+        expect(page.get_by_text("asked it to stop")).to_be_visible()
 
 
 def test_a_run_that_is_not_there_is_said_to_be_missing(lab_with_platform: Lab, open_run: OpenRun):
