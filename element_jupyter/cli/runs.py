@@ -68,7 +68,7 @@ def list_runs(
 def show(run: RunArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Show one run: its state, what it recorded, what it left."""
     output = Output(as_json=as_json)
-    found = _get(connect(data), run)
+    found = find_run(connect(data), run)
     what = f"{found.job} (version {found.job_version}), task {found.task}" if found.job else ""
     lines = [
         Text.assemble(("What       ", "dim"), what or found.notebook),
@@ -99,7 +99,7 @@ def logs(
     """Print what a run has done and its cells have printed; with --json one event per line."""
     output = Output(as_json=as_json)
     local = connect(data)
-    found = _get(local, run)
+    found = find_run(local, run)
     if follow_it or found.state.ended:
         ended = follow(local, found.run_id, output)
         _exit_as(ended, output)
@@ -118,7 +118,7 @@ def stop(run: RunArgument, data: DataOption = None, as_json: JsonOption = False)
     """Stop a run: its kernel is interrupted, and killed if that does not help."""
     output = Output(as_json=as_json)
     local = connect(data)
-    found = _get(local, run)
+    found = find_run(local, run)
     answer = Run.model_validate(local.service.post("runs", found.run_id, "stop"))
     said = (
         Text.assemble(f"{answer.run_id} had ended already: ", state_text(answer.state))
@@ -132,7 +132,7 @@ def stop(run: RunArgument, data: DataOption = None, as_json: JsonOption = False)
 def open_run(run: RunArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Open the executed notebook of a run, and print its path."""
     output = Output(as_json=as_json)
-    found = _get(connect(data), run)
+    found = find_run(connect(data), run)
     if not found.output_path:
         raise Conflict(
             f"{found.run_id} has no executed notebook (it {found.state}).",
@@ -185,7 +185,8 @@ def job_id(local: Local, text: str) -> str:
     return text if len(parts) == 2 else f"{local.config.owner}/{text}"
 
 
-def _get(local: Local, run: str) -> Run:
+def find_run(local: Local, run: str) -> Run:
+    """Return a run by its id, or the newest for 'last'."""
     if run != "last":
         return Run.model_validate(local.service.get("runs", run))
     newest: Any = next(iter(local.service.items("runs", at_most=1)), None)

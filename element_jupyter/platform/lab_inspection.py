@@ -52,6 +52,7 @@ class NotebookInspector:
         ]
         return Inspection(
             path=path,
+            notebook=_in_project(file),
             name=slug(file.stem),
             team=self._settings.owner,
             owner=self._settings.owner,
@@ -103,6 +104,13 @@ class NotebookInspector:
             return []
         title = found.definition.title
         return inspecting.of_the_packages(code, project, modules, title)
+
+
+def _in_project(file: Path) -> str | None:
+    try:
+        return place_of(file)[1]
+    except ElementError:  # what is wrong with it is among the findings
+        return None
 
 
 _ORDER: Final = (Severity.ERROR, Severity.WARNING, Severity.INFO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def test_two_runs_are_no_evidence_and_the_answer_says_so():
 def test_enough_is_what_nearly_all_needed_and_fifteen_percent():
     advice = advise(needs(1300 * MB, 900 * MB, 1100 * MB, cpu_cores=1.43))
 
-    assert advice.memory_bytes == 1500 * MB
+    assert advice.memory_bytes == ceil(1.4 * GIB)
     assert advice.cpu_cores == 1.7
     assert advice.evidence is not None
     assert advice.evidence.peak_p95_bytes == 1300 * MB
@@ -48,7 +49,7 @@ def test_one_of_twenty_may_be_an_outlier_and_older_ones_do_not_count():
 
     assert advice.evidence is not None
     assert advice.evidence.runs == 20
-    assert advice.memory_bytes == 1150 * MB
+    assert advice.memory_bytes == ceil(1.1 * GIB)
 
 
 def test_a_run_that_was_killed_for_want_of_memory_asks_for_the_next_size():
@@ -64,13 +65,13 @@ def test_a_run_that_was_killed_for_want_of_memory_asks_for_the_next_size():
     assert advice.evidence is not None
     assert advice.evidence.oom_kills == 1
     assert advice.memory_bytes is not None
-    assert 2 * GIB * 1.5 * 1.15 <= advice.memory_bytes <= 2 * GIB * 1.5 * 1.15 + 50 * MB
+    assert advice.memory_bytes == ceil(3.5 * GIB)  # 2 × 1.5 × 1.15
 
 
 def test_a_limit_that_others_have_used_up_is_not_what_the_run_needs():
     killed = needs(1000 * MB, 1000 * MB, 1000 * MB, out_of_memory=True, memory_limit_bytes=64 * GIB)
 
-    assert advise(killed).memory_bytes == 1750 * MB
+    assert advise(killed).memory_bytes == ceil(1.7 * GIB)
 
 
 @given(st.lists(st.integers(1, 10**13), min_size=3, max_size=40))

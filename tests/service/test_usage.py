@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from math import ceil
 
 import pytest
 
@@ -55,7 +56,7 @@ async def test_advice_is_of_the_same_notebook_of_the_same_person(plane, ran):
     answer = await plane.client.get("/usage/advice", params={"notebook": "report.ipynb"})
 
     assert answer.json() == {
-        "memory_bytes": 950 * MB,
+        "memory_bytes": 896 * 2**20,
         "cpu_cores": 1.8,
         "evidence": {
             "runs": 3,
@@ -78,7 +79,7 @@ async def test_a_job_whose_run_was_killed_for_want_of_memory_is_advised_the_next
 
     advice = (await plane.client.get("/usage/advice", params=job)).json()
 
-    assert advice["memory_bytes"] == 1750 * MB
+    assert advice["memory_bytes"] == ceil(1.7 * 2**30)
     assert advice["evidence"]["oom_kills"] == 1
 
 

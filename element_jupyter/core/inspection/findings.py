@@ -54,6 +54,8 @@ class Inspection(Value):
 
     path: str
     """As it was asked for."""
+    notebook: str | None = None
+    """Its path in its project, by which runs know it; None where it has no project."""
     name: Name
     """A name for the job: the notebook's, made to fit."""
     team: Name

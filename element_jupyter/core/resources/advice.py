@@ -17,8 +17,8 @@ LEAST: Final = 3
 MARGIN: Final = 1.15
 AFTER_OOM: Final = 1.5
 _SHARE: Final = 0.95
-_STEP_BYTES: Final = 50_000_000
-"""Memory is advised in steps of this: nobody asks for bytes."""
+_MIB: Final = 2**20
+_GIB: Final = 2**30
 
 
 class Need(Value):
@@ -67,7 +67,7 @@ def advise(needs: Sequence[Need]) -> Advice:
     wanted = max([_high(peaks), *killed]) * MARGIN
     cores = [need.cpu_cores for need in needs if need.cpu_cores is not None]
     return Advice(
-        memory_bytes=math.ceil(wanted / _STEP_BYTES) * _STEP_BYTES,
+        memory_bytes=_rounded_up(wanted),
         cpu_cores=max(0.1, math.ceil(_high(cores) * MARGIN * 10) / 10) if cores else None,
         evidence=Evidence(
             runs=len(needs),
@@ -89,3 +89,11 @@ def _after_oom(need: Need) -> float:
     # a limit that it was far from was used up by others
     reached = limit if limit and need.peak_memory_bytes >= limit / 2 else need.peak_memory_bytes
     return reached * AFTER_OOM
+
+
+def _rounded_up(wanted_bytes: float) -> int:
+    """Return a size that people ask for, and that reads as no less than it is."""
+    if wanted_bytes <= _GIB:
+        return math.ceil(wanted_bytes / (64 * _MIB)) * 64 * _MIB
+    parts = 10 if wanted_bytes <= 9.9 * _GIB else 1
+    return math.ceil(math.ceil(wanted_bytes / _GIB * parts) * _GIB / parts)

@@ -587,6 +587,11 @@ export interface components {
         Inspection: {
             /** Path */
             path: string;
+            /**
+             * Notebook
+             * @default null
+             */
+            notebook: string | null;
             /** Name */
             name: string;
             /** Team */

@@ -6,6 +6,7 @@ import { MimeModel } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { Panel, Widget } from '@lumino/widgets';
 
+import { size } from '../resources/words';
 import { CellOutputs } from './cellOutputs';
 import type { ICell } from './cells';
 import { heightOf } from './height';
@@ -106,7 +107,8 @@ export class CellView extends Panel {
   /** The prompt, the source as plain text, and how the cell went. */
   private _describe(): void {
     const { trans } = this._options;
-    const { index, type, state, source, firstLine, executionCount, seconds } = this._cell;
+    const { index, type, state, source, firstLine, executionCount } = this._cell;
+    const { seconds, peakBytes } = this._cell;
     this.node.dataset.state = state;
     this.node.dataset.type = type;
     this.node.setAttribute('aria-label', trans.__('Cell %1', index + 1));
@@ -129,7 +131,7 @@ export class CellView extends Panel {
     const count =
       state === 'running' ? '[*]' : executionCount === null ? '[ ]' : `[${executionCount}]`;
     const word = this._word();
-    const said = `${count} ${word} ${seconds}`;
+    const said = `${count} ${word} ${seconds} ${peakBytes}`;
     if (said !== this._shownPrompt) {
       this._shownPrompt = said;
       const number = document.createElement('span');
@@ -137,7 +139,11 @@ export class CellView extends Panel {
       const how = document.createElement('span');
       how.className = 'jp-ElementCell-how';
       how.textContent = seconds === null ? word : `${word} ${lasted(seconds, trans)}`;
-      this._prompt.node.replaceChildren(number, how);
+      const used = document.createElement('span');
+      used.className = 'jp-ElementCell-how';
+      used.textContent = peakBytes ? size(peakBytes) : '';
+      used.title = trans.__('The highest memory while it ran');
+      this._prompt.node.replaceChildren(number, how, used);
     }
   }
 

@@ -21,6 +21,7 @@ export interface ICell {
   readonly state: CellState;
   readonly executionCount: number | null;
   readonly seconds: number | null;
+  readonly peakBytes: number | null;
   readonly outputs: readonly nbformat.IOutput[];
   /** Whether something was too large to be told while it runs. */
   readonly shortened: boolean;
@@ -108,6 +109,7 @@ export class RunCells {
         const cell = this._at(event.index);
         cell.state = event.ok ? 'done' : 'failed';
         cell.seconds = event.duration_seconds;
+        cell.peakBytes = event.peak_memory_bytes;
         this._running = null;
         this._done += 1;
         break;
@@ -287,6 +289,7 @@ function fresh() {
     state: 'waiting' as const,
     executionCount: null,
     seconds: null,
+    peakBytes: null,
     outputs: [],
     shortened: false,
     clearNext: false
@@ -350,9 +353,11 @@ function executed(cell: nbformat.ICell, known: ICell): Partial<ICell> {
     return {};
   }
   const seconds = typeof papermill.duration === 'number' ? papermill.duration : null;
+  const { peak_memory_bytes: peak } = (cell.metadata.element ?? {}) as Record<string, unknown>;
+  const peakBytes = typeof peak === 'number' ? peak : null;
   if (papermill.exception === true || papermill.status === 'failed') {
-    return { state: 'failed', seconds };
+    return { state: 'failed', seconds, peakBytes };
   }
   const ran = papermill.status === 'completed' && cell.execution_count !== null;
-  return ran ? { state: 'done', seconds } : {};
+  return ran ? { state: 'done', seconds, peakBytes } : {};
 }

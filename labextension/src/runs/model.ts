@@ -19,6 +19,7 @@ import { hasEnded } from './events';
 import type { IPast } from './past';
 import { againOf, othersOf, pastOf } from './past';
 import { RunLog } from './log';
+import { RunUsage } from './resources';
 
 /** What is known. */
 export type State =
@@ -41,6 +42,7 @@ export const LOOK = { interval: 5_000, max: 15_000, backoff: true };
 export class RunModel extends VDomModel {
   readonly cells = new RunCells();
   readonly log: RunLog;
+  readonly usage = new RunUsage();
 
   constructor(
     private readonly _client: IElementClient,
@@ -319,6 +321,7 @@ export class RunModel extends VDomModel {
       return;
     }
     this.log.take(event);
+    this.usage.take(event);
     const { run } = this;
     const turns = ['state_changed', 'run_started', 'notebook_saved', 'run_finished'];
     if (run && !hasEnded(run) && turns.includes(event.kind)) {

@@ -14,6 +14,7 @@ import type { IActions } from './head';
 import { Log } from './logView';
 import type { RunModel } from './model';
 import { differences } from './past';
+import { Resources } from './resourcesView';
 import { lasted, secondsOf, stateSign, stateWord, valueText } from './words';
 
 interface IProps {
@@ -58,6 +59,11 @@ export function Sections({ model, run, actions, address, trans }: IProps): React
       <Section title={trans._n('%1 file', '%1 files', run.artifacts.length)}>
         {() => <Files run={run} address={address} trans={trans} />}
       </Section>
+      {run.started_at === null ? null : (
+        <Section title={trans.__('Resources')}>
+          {() => <Resources usage={model.usage} run={run} trans={trans} />}
+        </Section>
+      )}
       {attempts.length > 1 ? (
         <Section title={trans._n('%1 attempt', '%1 attempts', attempts.length)}>
           {() => <Attempts run={run} attempts={attempts} actions={actions} trans={trans} />}

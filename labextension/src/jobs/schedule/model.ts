@@ -36,6 +36,7 @@ import { typedOf } from './values';
 import type { IWhen } from './when';
 import { scheduleOf } from './when';
 
+type Advice = components['schemas']['Advice'];
 type StoredJob = components['schemas']['StoredJob'];
 
 /** What the dialog is about: a notebook (open in a panel, or not), or a job `team/name` to edit. */
@@ -173,6 +174,11 @@ export class ScheduleModel extends VDomModel {
     return found.filter(({ code }) => code !== 'no_parameters');
   }
 
+  /** What is enough for it, by what those before it needed; null when that cannot be said. */
+  get advice(): Advice | null {
+    return this._advice;
+  }
+
   /** How often a submission has ended without being accepted. */
   get refusals(): number {
     return this._refusals;
@@ -198,6 +204,7 @@ export class ScheduleModel extends VDomModel {
       this._inspecting = this._inspect(this._path);
       await Promise.all([this._inspecting, this._loadEnvironment(this._path)]);
     }
+    await this._loadAdvice();
   }
 
   /** What is typed has changed. */
@@ -357,6 +364,23 @@ export class ScheduleModel extends VDomModel {
     await this._environment.setKernel(kernel);
   }
 
+  private async _loadAdvice(): Promise<void> {
+    const inspected = this._inspection.kind === 'ready' ? this._inspection.value.notebook : null;
+    const query =
+      this._jobId !== null
+        ? { job: this._jobId, task: this._stored?.job.tasks[0].name }
+        : { notebook: inspected ?? undefined };
+    if (query.job === undefined && query.notebook === undefined) {
+      return;
+    }
+    try {
+      this._advice = await this._services.client.call('get', '/usage/advice', { query });
+      this._changed();
+    } catch {
+      // it is advice: nothing waits for it
+    }
+  }
+
   private async _loadJobs(): Promise<void> {
     try {
       const { items } = await this._services.client.call('get', '/jobs', { query: { limit: 200 } });
@@ -428,6 +452,7 @@ export class ScheduleModel extends VDomModel {
   private _parameters: readonly Parameter[] = [];
   private _environment: EnvironmentModel | null = null;
   private _jobs: readonly string[] = [];
+  private _advice: Advice | null = null;
   private _refusals = 0;
   private _inspecting: Promise<void> | null = null;
   /** Makes two submissions of the same thing one run. */

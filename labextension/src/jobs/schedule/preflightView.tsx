@@ -7,6 +7,7 @@ import * as React from 'react';
 import type { Finding } from '../../api/types';
 import { Folded } from '../../environments/parts';
 import { nameOf } from '../../environments/words';
+import { size } from '../../resources/words';
 import type { ScheduleModel } from './model';
 import { environmentWord, severityLabel } from './words';
 
@@ -19,7 +20,16 @@ interface IPart {
 export function PreflightView({ model, trans }: IPart): React.ReactElement | null {
   const { findings, form, stored, obstacle } = model;
   if (stored && !form.update) {
-    return <PinsView model={model} trans={trans} />;
+    return (
+      <>
+        <PinsView model={model} trans={trans} />
+        {model.advice?.evidence ? (
+          <ul>
+            <AdviceLine model={model} trans={trans} />
+          </ul>
+        ) : null}
+      </>
+    );
   }
   const warns = findings.some(({ severity }) => severity === 'warning');
   return (
@@ -36,6 +46,7 @@ export function PreflightView({ model, trans }: IPart): React.ReactElement | nul
             {trans.__('Saves and copies the notebook as it is now.')}
           </Line>
         ) : null}
+        <AdviceLine model={model} trans={trans} />
         {findings.map((finding, number) => (
           <FindingLine key={number} finding={finding} trans={trans} />
         ))}
@@ -90,6 +101,35 @@ function EnvironmentLine({ model, trans }: IPart): React.ReactElement | null {
         </ul>
       ) : null}
     </>
+  );
+}
+
+/** What those before it needed; nothing follows from it by itself. */
+function AdviceLine({ model, trans }: IPart): React.ReactElement | null {
+  const { memory_bytes, evidence } = model.advice ?? {};
+  if (!memory_bytes || !evidence) {
+    return null;
+  }
+  const { runs, peak_p95_bytes, oom_kills } = evidence;
+  return (
+    <Line severity="info" trans={trans}>
+      {trans.__(
+        'The last %1 runs needed up to %2 of memory; %3 is enough.',
+        runs,
+        size(peak_p95_bytes),
+        size(memory_bytes)
+      )}
+      {oom_kills ? (
+        <>
+          {' '}
+          {trans._n(
+            '%1 of them was killed for want of memory.',
+            '%1 of them were killed for want of memory.',
+            oom_kills
+          )}
+        </>
+      ) : null}
+    </Line>
   );
 }
 
