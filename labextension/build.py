@@ -25,6 +25,7 @@ SOURCES = (
     ".yarnrc.yml",
     "labextension/rspack.config.cjs",
     "labextension/shortJsx.cjs",
+    "labextension/shortPrivate.cjs",
     "labextension/tsconfig.json",
     "labextension/src",
     "labextension/schema",

@@ -1,6 +1,7 @@
 /**
  * What the builder of JupyterLab does not do by itself: styles are shipped without their comments
- * and spaces, what several lazily loaded views use is shipped once, and calls of React are short.
+ * and spaces, what several lazily loaded views use is shipped once, and calls of React and private
+ * members have short names.
  */
 const { SwcJsMinimizerRspackPlugin } = require('@rspack/core');
 
@@ -10,7 +11,7 @@ module.exports = {
       {
         test: /[\\/]lib[\\/].*\.js$/,
         exclude: /node_modules/,
-        loader: require.resolve('./shortJsx.cjs')
+        use: [require.resolve('./shortPrivate.cjs'), require.resolve('./shortJsx.cjs')]
       },
       {
         test: /\.css$/,

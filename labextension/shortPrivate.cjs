@@ -1,0 +1,34 @@
+/**
+ * A loader that gives private members, whose names begin with `_` here, names of two or three
+ * letters: the same in all modules, so that no class sees another's. A name that JupyterLab has
+ * too, and we override, is kept.
+ */
+/* eslint-disable @typescript-eslint/no-require-imports */
+const { readFileSync, readdirSync } = require('node:fs');
+const { join } = require('node:path');
+
+const KEPT = new Set(['_checkValidation', '_evtClick', '_evtKeydown']);
+const NAMES = /(?<![\w$])_[a-zA-Z]\w{2,}/g;
+const LIB = join(module.path, '..', 'lib');
+
+let short;
+
+function table() {
+  const counts = new Map();
+  for (const file of readdirSync(LIB, { recursive: true }).filter(name => name.endsWith('.js'))) {
+    for (const name of readFileSync(join(LIB, file), 'utf8').match(NAMES) ?? []) {
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
+  }
+  const names = [...counts.keys()].filter(name => !KEPT.has(name));
+  names.sort((one, other) => counts.get(other) - counts.get(one) || (one < other ? -1 : 1));
+  return new Map(names.map((name, at) => [name, `$${at.toString(36)}`]));
+}
+
+module.exports = function (source) {
+  if (this.mode !== 'production') {
+    return source;
+  }
+  short ??= table();
+  return source.replace(NAMES, name => short.get(name) ?? name);
+};
