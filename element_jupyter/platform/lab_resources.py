@@ -29,6 +29,8 @@ LISTENED_SECONDS: Final = 1.0
 """How often it is measured while somebody listens, …"""
 UNHEARD_SECONDS: Final = 15.0
 """… and while nobody does, for the sake of the history and of what is said of deaths."""
+NEW_SECONDS: Final = 10.0
+"""How long it is measured as if somebody listened after a kernel has started."""
 RECENT_SECONDS: Final = 600.0
 """How long deaths are told, and how much of the history a stream begins with, …"""
 RECENT_STEP_SECONDS: Final = 5.0
@@ -51,7 +53,7 @@ class LabResources:
         self._telling: set[asyncio.Task[None]] = set()
         self._listeners: set[_Listener] = set()
         self._joined = asyncio.Event()
-        self._is_new = False
+        self._new_until = 0.0
         self._deaths: deque[tuple[float, Death]] = deque(maxlen=1000)
         self._details: dict[str, tuple[float, asyncio.Future[KernelDetails]]] = {}
         self._trouble = ""
@@ -80,7 +82,6 @@ class LabResources:
     async def _measure(self) -> None:
         while True:
             began = time.monotonic()
-            self._is_new = False
             try:
                 await self._once()
             except Exception as error:  # noqa: BLE001 - what cannot be measured harms nobody
@@ -95,7 +96,8 @@ class LabResources:
 
     @property
     def _interval_seconds(self) -> float:
-        return LISTENED_SECONDS if self._listeners or self._is_new else UNHEARD_SECONDS
+        is_new = time.monotonic() < self._new_until
+        return LISTENED_SECONDS if self._listeners or is_new else UNHEARD_SECONDS
 
     async def _once(self) -> None:
         kernels = self._kernels.look()
@@ -122,7 +124,7 @@ class LabResources:
 
     def _has_started(self) -> None:
         # so that something is known of it, should it soon end
-        self._is_new = True
+        self._new_until = time.monotonic() + NEW_SECONDS
         self._joined.set()
 
     def _has_ended(self, kernel: RunningKernel, exit_code: int | None) -> None:
@@ -134,9 +136,7 @@ class LabResources:
         if self._sampler is None:
             return
         loop = asyncio.get_running_loop()
-        death = await loop.run_in_executor(
-            self._threads, self._sampler.death, kernel, exit_code, self.latest
-        )
+        death = await loop.run_in_executor(self._threads, self._sampler.death, kernel, exit_code)
         self._log.warning("Kernel %s: %s", death.kernel_id, death.sentence)
         self._deaths.append((time.monotonic(), death))
         self.death_counts[death.code.value] += 1

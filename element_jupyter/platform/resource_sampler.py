@@ -82,6 +82,8 @@ class Sampler:
         self._group_meter = CounterMeter(self._machine_cores)
         self._kills = KillCounts()
         self._before: float | None = None
+        self._last_known: dict[str, tuple[int, ServerUsage]] = {}
+        """By kernel: its memory when it was last seen alive, and the server then."""
         self.history: dict[str, Series] = {_SERVER: Series()}
 
     @property
@@ -94,6 +96,8 @@ class Sampler:
 
     def measure(self, kernels: Iterable[RunningKernel]) -> Sample:
         """Look at everything once, and remember it."""
+        kernels = list(kernels)
+        listed = {kernel.kernel_id for kernel in kernels}
         here = {kernel.kernel_id: kernel for kernel in kernels if kernel.pid is not None}
         at = time.monotonic()
         kills = self._groups.oom_kills()
@@ -104,9 +108,9 @@ class Sampler:
         gpus = self._gpus.read()
         found = []
         for name, kernel in here.items():
-            processes = owned.get(name)
-            # one that ends while it is looked at is told of when it is there again
-            if processes:
+            processes = owned.get(name, [])
+            # one that has ended, though nobody has noticed, is told of when it is there again
+            if any(each.pid == kernel.pid and not each.zombie for each in processes):
                 pids = {process.pid for process in processes}
                 found.append(
                     self._kernel(kernel, processes, at, memory_of(gpus, pids) if gpus else None)
@@ -130,8 +134,11 @@ class Sampler:
         )
         # the first tells no processor time, so it is none to remember
         if self._before is not None:
-            self._remember(sample, here.keys())
+            self._remember(sample, listed)
         self._before = at
+        self._last_known = {
+            name: known for name, known in self._last_known.items() if name in listed
+        } | {kernel.kernel_id: (kernel.memory_bytes, sample.server) for kernel in found}
         return sample
 
     def _kernel(
@@ -194,22 +201,21 @@ class Sampler:
             series = self.history.setdefault(kernel.kernel_id, Series())
             series.add(Measured(at, kernel.cpu_cores, kernel.memory_bytes, kernel.gpu_memory_bytes))
 
-    def death(self, kernel: RunningKernel, exit_code: int | None, last: Sample | None) -> Death:
-        """Say why a kernel has ended, given the last sample."""
+    def death(self, kernel: RunningKernel, exit_code: int | None) -> Death:
+        """Say why a kernel has ended."""
         kills = self._groups.oom_kills()
         self._kills.note(time.monotonic(), kills.group, kills.machine)
         group, machine = self._kills.lately()
-        used = [each for each in last.kernels if each.kernel_id == kernel.kernel_id] if last else []
-        memory_bytes = used[0].memory_bytes if used else None
+        memory_bytes, server = self._last_known.get(kernel.kernel_id, (None, None))
         seen = Evidence(
             exit_code=exit_code,
             group_kills=group or 0,
             machine_kills=machine or 0,
             kills_told=group is not None or machine is not None,
             memory_bytes=memory_bytes,
-            server_memory_bytes=last.server.memory_bytes if last else None,
-            memory_limit_bytes=last.server.memory_limit_bytes if last else None,
-            limit_source=last.server.memory_limit_source if last else "",
+            server_memory_bytes=server.memory_bytes if server else None,
+            memory_limit_bytes=server.memory_limit_bytes if server else None,
+            limit_source=server.memory_limit_source if server else "",
         )
         code, sentence = judge(seen)
         if code == code.OUT_OF_MEMORY:

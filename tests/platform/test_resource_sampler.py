@@ -45,13 +45,14 @@ class Machine:
         started: int = 1,
         ticks: int = 0,
         pages: int = 10,
+        state: str = "S",
     ) -> None:
         directory = self.root / "proc" / str(pid)
         directory.mkdir(parents=True, exist_ok=True)
         fields = [0] * 50
         fields[0], fields[2] = parent, session
         fields[10], fields[16], fields[18], fields[20] = ticks, 1, started, pages
-        (directory / "stat").write_text(f"{pid} (x) S {' '.join(map(str, fields))}\n")
+        (directory / "stat").write_text(f"{pid} (x) {state} {' '.join(map(str, fields))}\n")
 
     def ends(self, pid: int) -> None:
         shutil.rmtree(self.root / "proc" / str(pid))
@@ -148,6 +149,21 @@ def test_a_kernel_that_ends_while_it_is_looked_at_is_left_out(machine: Machine):
 
     assert sample.kernels == ()
     assert sample.server.memory_bytes == 100 * PAGE_BYTES
+
+
+def test_a_kernel_that_has_died_unnoticed_keeps_its_history_and_what_it_used(machine: Machine):
+    sampler = machine.sampler()
+    sampler.measure([kernel()])
+    sampler.measure([kernel()])
+    machine.process(KERNEL, os.getpid(), session=KERNEL, pages=0, state="Z")
+
+    assert sampler.measure([kernel()]).kernels == ()
+    sampler.measure([RunningKernel("k", "python3", "n.ipynb", None, "idle", None)])
+
+    assert "k" in sampler.history
+    death = sampler.death(kernel(), -9)
+    assert death.memory_bytes == 1000 * PAGE_BYTES
+    assert death.memory_limit_bytes is not None
 
 
 def test_a_kernel_that_was_there_before_it_was_known_to_be_one_is_told_with_its_children(
