@@ -3,7 +3,6 @@
  * letters: the same in all modules, so that no class sees another's. A name that JupyterLab has
  * too, and we override, is kept.
  */
-/* eslint-disable @typescript-eslint/no-require-imports */
 const { readFileSync, readdirSync } = require('node:fs');
 const { join } = require('node:path');
 
