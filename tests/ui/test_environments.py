@@ -225,16 +225,19 @@ def test_the_list_of_environments_says_who_uses_what(open_project: Open):
     expect(panel(page).get_by_role("listitem").filter(has_text="chairs")).to_contain_text("1.0")
 
 
-def test_the_definition_is_opened_and_what_nothing_uses_is_deleted(open_project: Open):
-    page = open_project("spare", {"requirements.txt": "chairs==1.0\ntables\n"}, PRINT_LEGS)
+def test_the_definition_is_opened_and_what_nothing_uses_is_deleted(
+    open_project: Open, index: PackageIndex
+):
+    index.wheel("hooks", "1.0", files={"hooks.py": ""})  # of no other notebook here
+    page = open_project("spare", {"requirements.txt": "hooks\n"}, "import hooks")
     expect(indicator(page)).to_contain_text("✓ ready")
     indicator(page).click()
     panel(page).get_by_role("button", name="Edit definition").click()
     editor = page.locator(".jp-FileEditor .cm-content")
-    expect(editor).to_contain_text("chairs==1.0")
+    expect(editor).to_contain_text("hooks")
 
     editor.press("End")
-    editor.press_sequentially("  # four legs")
+    editor.press_sequentially("  # to hang things on")
     page.keyboard.press("Control+s")
     page.get_by_role("tab", name="a.ipynb").click()
     mine = panel(page).get_by_role("listitem").filter(has_text="this notebook")

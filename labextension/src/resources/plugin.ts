@@ -14,6 +14,9 @@ import { calm } from './calm';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
 
+/** When the code is asked for again that could not be fetched, in milliseconds. */
+const RETRY = 10_000;
+
 /**
  * Resources: what this server and its kernels use right now, and how near the limits are.
  */
@@ -40,7 +43,12 @@ export const resourcesPlugin: JupyterFrontEndPlugin<void> = {
     let live: Promise<ILive> | null = null;
     const begun = () =>
       (live ??= import('./live').then(({ begin }) => begin(services, statusBar, registry)));
-    void app.restored.then(calm).then(begun);
+    const beginSoon = () =>
+      begun().catch(() => {
+        live = null; // the server could not be reached
+        setTimeout(() => void beginSoon(), RETRY);
+      });
+    void app.restored.then(calm).then(beginSoon);
 
     const sidebar = new Sidebar({
       id: 'element-resources',
