@@ -28,7 +28,9 @@ function table() {
   const names = [...counts.keys()].filter(name => !KEPT.has(name));
   const both = names.find(name => words.has(name));
   if (both) {
-    throw new Error(`${both} is a private member and a word in quotes; name one of them otherwise.`);
+    throw new Error(
+      `${both} is a private member and a word in quotes; name one of them otherwise.`
+    );
   }
   names.sort((one, other) => counts.get(other) - counts.get(one) || (one < other ? -1 : 1));
   return new Map(names.map((name, at) => [name, `$${at.toString(36)}`]));
