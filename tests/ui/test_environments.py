@@ -104,6 +104,13 @@ def panel(page: Page) -> Locator:
     return page.get_by_role("region", name="Environment", exact=True)
 
 
+def restart_to_update(page: Page) -> None:
+    # Jupyter Server mixes up its connections when a kernel is restarted that has just begun
+    expect(page.get_by_role("button", name="Python 3 (ipykernel) | Idle")).to_be_visible()
+    panel(page).get_by_role("button", name="Restart kernel to update").click()
+    page.get_by_role("button", name="Confirm Kernel Restart").click()
+
+
 def run_first_cell(page: Page) -> Locator:
     """Run the first cell; its output."""
     page.locator(".jp-Notebook .cm-content").first.click()
@@ -204,8 +211,7 @@ def test_newer_versions_are_taken_when_a_person_asks_for_them(
     panel(page).get_by_role("button", name="Update lock…").click()
     page.get_by_role("dialog").get_by_role("button", name="Update lock").click()
 
-    panel(page).get_by_role("button", name="Restart kernel to update").click()
-    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    restart_to_update(page)
     expect(indicator(page)).to_contain_text("✓ ready")
     expect(run_first_cell(page)).to_contain_text("legs: 2")
 
@@ -318,8 +324,7 @@ def test_what_is_not_trusted_is_built_once_a_person_trusts_it(open_project: Open
 
         panel(page).get_by_role("button", name="Trust these and build").click()
 
-        panel(page).get_by_role("button", name="Restart kernel to update").click()
-        page.get_by_role("button", name="Confirm Kernel Restart").click()
+        restart_to_update(page)
         expect(indicator(page)).to_contain_text("✓ ready")
         expect(run_first_cell(page)).to_contain_text("yes")
 
@@ -333,8 +338,7 @@ def test_a_ready_made_environment_is_used_by_its_name(open_project: Open, lab: L
     choice.select_option("furniture")
     panel(page).get_by_role("button", name="Use", exact=True).click()
 
-    panel(page).get_by_role("button", name="Restart kernel to update").click()
-    page.get_by_role("button", name="Confirm Kernel Restart").click()
+    restart_to_update(page)
     expect(indicator(page)).to_contain_text(re.compile("furniture.*✓ ready"))
     expect(run_first_cell(page)).to_contain_text("yes")
     saved = nbformat.read(lab.root / "sharing" / "a.ipynb", as_version=4)
