@@ -15,6 +15,8 @@ from tests.server.kernels import Notebook, new_notebook
 from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
 
 WITHIN = 0.05
+WITHIN_SHORTLY = 0.2
+"""In a few seconds it counts that the two are read one after the other on a busy machine."""
 LEAST_CORES = 0.02
 """A hundredth of a second is the least that counters tell; an idle kernel uses less than this."""
 
@@ -125,9 +127,12 @@ def _follow(
     return told
 
 
-@pytest.mark.parametrize("seconds", [8.0, pytest.param(60.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("seconds", "within"),
+    [(8.0, WITHIN_SHORTLY), pytest.param(60.0, WITHIN, marks=pytest.mark.slow)],
+)
 def test_memory_and_cores_are_what_the_system_says(
-    lab: Lab, kernels: dict[str, tuple[str, psutil.Process]], seconds: float
+    lab: Lab, kernels: dict[str, tuple[str, psutil.Process]], seconds: float, within: float
 ):
     told = _follow(lab, kernels, seconds)
 
@@ -137,7 +142,7 @@ def test_memory_and_cores_are_what_the_system_says(
         print(
             name, f"{cores:.3f} {reference:.3f} cores", [round(m / 1e6) for m in each.memory[-3:]]
         )
-        assert cores == pytest.approx(reference, rel=WITHIN, abs=LEAST_CORES), name
+        assert cores == pytest.approx(reference, rel=within, abs=LEAST_CORES), name
         memory = sum(each.memory) / len(each.memory)
-        assert memory == pytest.approx(sum(each.reference) / len(each.reference), rel=WITHIN), name
+        assert memory == pytest.approx(sum(each.reference) / len(each.reference), rel=within), name
     assert sum(told["forking"].reference) / len(told["forking"].reference) > 20 * 30_000_000
