@@ -12,6 +12,7 @@ from rich.text import Text
 from element_jupyter.cli.follow import clean
 from element_jupyter.cli.output import DataOption, JsonOption, Output, duration, state_text, table
 from element_jupyter.cli.runs import find_run
+from element_jupyter.core.resources.words import memory_in_words
 from element_jupyter.core.runs import CellFinished, CellStarted, Event, Run, RunStarted, Usage
 from element_jupyter.platform.client import connect
 
@@ -50,13 +51,7 @@ def of_run(
             "state": found.state,
             "total": {name: getattr(found, name) for name in (*_NUMBERS, "memory_limit_bytes")},
             "out_of_memory": found.out_of_memory,
-            "cells": [
-                {
-                    name: getattr(cell, name)
-                    for name in ("index", "ok", "duration_seconds", *_NUMBERS)
-                }
-                for cell in cells
-            ],
+            "cells": [{name: getattr(cell, name) for name in _OF_CELL} for cell in cells],
             "over_time": [
                 event.model_dump(mode="json", exclude={"sequence", "kind"}) for event in told
             ],
@@ -109,21 +104,14 @@ def _cells(run: Run, cells: Sequence[CellFinished], lines: dict[int, str]) -> Ta
 def _used(of: CellFinished | Run, *, has_gpu: bool) -> Iterator[str]:
     yield duration(of.cpu_seconds)
     limit = of.memory_limit_bytes if isinstance(of, Run) else None
-    yield size(of.peak_memory_bytes) + (f" of {size(limit)}" if limit else "")
+    yield _size(of.peak_memory_bytes) + (f" of {_size(limit)}" if limit else "")
     if has_gpu:
         yield duration(of.gpu_seconds)
-        yield size(of.peak_gpu_memory_bytes)
+        yield _size(of.peak_gpu_memory_bytes)
 
 
-def size(size_bytes: int | None) -> str:
-    """Return a size in its largest unit: `1.3 GiB`; nothing where it is not known."""
-    if size_bytes is None:
-        return ""
-    for unit, bytes_of in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if size_bytes >= bytes_of:
-            value = size_bytes / bytes_of
-            return f"{value:.1f} {unit}" if unit == "GiB" else f"{value:.0f} {unit}"
-    return f"{size_bytes} B"
+def _size(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else memory_in_words(size_bytes)
 
 
 def _over_time(told: Sequence[Usage], output: Output) -> Iterator[Text]:
@@ -133,11 +121,11 @@ def _over_time(told: Sequence[Usage], output: Output) -> Iterator[Text]:
     width = min(output.out.width, _WIDEST) - _LABEL - 2
     span = (told[-1].at - told[0].at).total_seconds()
     highest = max(event.memory_bytes for event in told)
-    yield Text(f"\nMemory over {duration(span)}, at most {size(highest)}")
+    yield Text(f"\nMemory over {duration(span)}, at most {_size(highest)}")
     times = [(event.at - told[0].at).total_seconds() / (span or 1) for event in told]
     columns = _columns(times, [event.memory_bytes for event in told], width)
     for number, row in enumerate(_rows(columns, highest, _LEVELS if wide else _PLAIN_LEVELS)):
-        label = {0: size(highest), _ROWS - 1: "0"}.get(number, "")
+        label = {0: _size(highest), _ROWS - 1: "0"}.get(number, "")
         yield Text(f"{label:>{_LABEL}} {row}".rstrip())
 
 

@@ -19,6 +19,7 @@ from element_jupyter.platform.state import read_state
 from labextension import build as front_end
 from tests.platform_fixture import free_ports
 from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
+from tests.ui.runs import OpenRun, opening
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -146,5 +147,14 @@ def open_notebook(browser: Browser) -> Iterator[Callable[[Lab], Page]]:
             expect(ready).to_be_visible()
             return page
 
+        yield opened
+    assert complaints == []
+
+
+@pytest.fixture
+def open_run(browser: Browser) -> Iterator[OpenRun]:
+    """Open the view of a run in a window of its own; nothing may have gone wrong in it."""
+    complaints: list[str] = []
+    with opening(browser, complaints) as opened:
         yield opened
     assert complaints == []

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.server.running import Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
 from tests.ui.markup import MARKUP
-from tests.ui.runs import OpenRun, code, finish, markdown, opening, start, waits_for
+from tests.ui.runs import OpenRun, code, finish, markdown, start, waits_for
 
 pytestmark = pytest.mark.browser
 
@@ -27,14 +27,6 @@ if rate > 0.2:
 else:
     print("no picture")
 """
-
-
-@pytest.fixture
-def open_run(browser: Browser) -> Iterator[OpenRun]:
-    complaints: list[str] = []
-    with opening(browser, complaints) as opened:
-        yield opened
-    assert complaints == []
 
 
 def two_runs(lab: Lab) -> tuple[str, str]:

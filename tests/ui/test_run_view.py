@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.server.running import Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
-from tests.ui.runs import OpenRun, finish, markdown, opening, rest, start, waits_for
+from tests.ui.runs import OpenRun, finish, markdown, rest, start, waits_for
 
 pytestmark = pytest.mark.browser
 
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 TABLE = "<table><tr><th>rate</th></tr><tr><td>0.25</td></tr></table>"
-
-
-@pytest.fixture
-def open_run(browser: Browser) -> Iterator[OpenRun]:
-    complaints: list[str] = []
-    with opening(browser, complaints) as opened:
-        yield opened
-    assert complaints == []
 
 
 @pytest.fixture

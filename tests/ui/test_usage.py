@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,19 +11,11 @@ from playwright.sync_api import Browser, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
-from tests.ui.runs import OpenRun, finish, opening, start, waits_for
+from tests.ui.runs import OpenRun, finish, start, waits_for
 
 pytestmark = pytest.mark.browser
 
 SECTION = ".jp-ElementRun-resources"
-
-
-@pytest.fixture
-def open_run(browser: Browser) -> Iterator[OpenRun]:
-    complaints: list[str] = []
-    with opening(browser, complaints) as opened:
-        yield opened
-    assert complaints == []
 
 
 def test_cpu_and_memory_are_drawn_while_a_run_goes_on_and_when_it_has_ended(

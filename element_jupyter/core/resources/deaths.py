@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from element_jupyter.core.resources.samples import DeathCode
+from element_jupyter.core.resources.words import memory_in_words
 
 _CRASHES: Final = {
     *(signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT),
@@ -125,18 +126,11 @@ def _was_nearly_full(seen: Evidence) -> bool:
 def _out_of_memory(seen: Evidence, words: str) -> str:
     sentence = f"The kernel {words}."
     if seen.memory_bytes is not None:
-        sentence += f" When last measured it used {in_words(seen.memory_bytes)}"
+        sentence += f" When last measured it used {memory_in_words(seen.memory_bytes)}"
         if seen.server_memory_bytes is not None and seen.memory_limit_bytes is not None:
             sentence += (
-                f", and the whole server {in_words(seen.server_memory_bytes)}"
-                f" of {in_words(seen.memory_limit_bytes)} ({seen.limit_source})"
+                f", and the whole server {memory_in_words(seen.server_memory_bytes)}"
+                f" of {memory_in_words(seen.memory_limit_bytes)} ({seen.limit_source})"
             )
         sentence += "."
     return sentence
-
-
-def in_words(size_bytes: int) -> str:
-    """Tell bytes for people: '2.0 GiB'."""
-    if size_bytes >= 1024**3:
-        return f"{size_bytes / 1024**3:.1f} GiB"
-    return f"{size_bytes / 1024**2:.0f} MiB"
