@@ -7,16 +7,14 @@ processes of their own; what one tells is read by one reader, however many pages
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol, TypeVar
 
 from jupyter_server.auth.decorator import authorized
 from pydantic import Field
 from tornado import web
-from tornado.iostream import StreamClosedError
 
 from element_jupyter.core.environments.building import BuildEvent
 from element_jupyter.core.environments.definitions import Origin
@@ -31,11 +29,10 @@ from element_jupyter.core.environments.keeping import (
 from element_jupyter.core.errors import ElementError, Invalid, NotFound
 from element_jupyter.core.values import Value
 from element_jupyter.server.build_events import BuildFollowers
-from element_jupyter.server.http import MOUNT, ElementHandler
+from element_jupyter.server.event_stream import EventStream
+from element_jupyter.server.http import ElementHandler
 from element_jupyter.server.notebook_files import NotebookPath, notebook_file, shown_path
-
-KEEP_ALIVE_SECONDS: Final = 15.0
-"""A stream that has nothing to tell says so this often, for the sake of proxies."""
+from element_jupyter.server.operations import Operation, mounted
 
 Answer = TypeVar("Answer")
 
@@ -217,25 +214,15 @@ class BuildHandler(EnvironmentsHandler):
         self.finish()
 
 
-class BuildEventsHandler(EnvironmentsHandler):
+class BuildEventsHandler(EventStream, EnvironmentsHandler):
     """`GET environments/builds/{build_id}/events`: what a build tells, as server-sent events."""
-
-    _sending: asyncio.Task[None] | None = None
 
     @web.authenticated
     @authorized
     async def get(self, build_id: str) -> None:
         self._track_activity = False
-        after = self._after()
-        self._sending = asyncio.ensure_future(self._send(build_id, after))
-        try:
-            await self._sending
-        except (asyncio.CancelledError, StreamClosedError):
-            self.log.debug("%s: the browser left", self.request.path)
-
-    def on_connection_close(self) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
+        followed = self._followers.follow(self.environments.events, build_id, self._after())
+        await self.stream(_told(followed))
 
     def _after(self) -> int:
         said = self.request.headers.get("Last-Event-ID") or self.get_query_argument("after", "0")
@@ -243,35 +230,22 @@ class BuildEventsHandler(EnvironmentsHandler):
             raise Invalid(f"'{said[:80]}' is no event's id.", field="after")
         return int(said)
 
-    async def _send(self, build_id: str, after: int) -> None:
-        async with self._followers.follow(self.environments.events, build_id, after) as events:
-            self.set_header("Content-Type", _EVENT_STREAM)
-            self.set_header("Cache-Control", "no-cache")
-            self.set_header("X-Accel-Buffering", "no")
-            await self.flush()
-            try:
-                await self._send_all(events)
-                self.write("event: end\ndata: {}\n\n")
-            except ElementError as error:
-                self.write(f"event: problem\ndata: {error.problem.model_dump_json()}\n\n")
-        self.finish(set_content_type=_EVENT_STREAM)
 
-    async def _send_all(self, events: AsyncIterator[BuildEvent]) -> None:
-        coming = asyncio.ensure_future(_next(events))
-        try:
-            while True:
-                done, _ = await asyncio.wait([coming], timeout=KEEP_ALIVE_SECONDS)
-                if not done:
-                    self.write(": still here\n\n")
-                elif (event := coming.result()) is None:
-                    return
-                else:
-                    self.write(f"id: {event.sequence}\ndata: {event.model_dump_json()}\n\n")
-                    coming = asyncio.ensure_future(_next(events))
-                await self.flush()
-        finally:
-            coming.cancel()
-            await asyncio.wait([coming])
+@asynccontextmanager
+async def _told(
+    followed: AbstractAsyncContextManager[AsyncIterator[BuildEvent]],
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    async with followed as events:
+        yield _written(events)
+
+
+async def _written(events: AsyncIterator[BuildEvent]) -> AsyncIterator[bytes]:
+    try:
+        async for event in events:
+            yield f"id: {event.sequence}\ndata: {event.model_dump_json()}\n\n".encode()
+        yield b"event: end\ndata: {}\n\n"
+    except ElementError as error:
+        yield f"event: problem\ndata: {error.problem.model_dump_json()}\n\n".encode()
 
 
 class ListHandler(EnvironmentsHandler):
@@ -335,31 +309,7 @@ class TrustHandler(EnvironmentsHandler):
         self.answer(await self.with_kernel(found, notebook))
 
 
-_EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
-
-
-async def _next(events: AsyncIterator[BuildEvent]) -> BuildEvent | None:
-    return await anext(events, None)
-
-
 # --------------------------------------------------------------------------------------- routes
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One verb of one path, for its description."""
-
-    id: str
-    method: str
-    path: str
-    handler: type[ElementHandler]
-    answer: type[Value] | None
-    status: int = 200
-    body: type[Value] | None = None
-    query: tuple[tuple[str, Any], ...] = ()
-    """Names and types of what may stand behind the question mark; None as a default is none."""
-    streams: bool = False
-    """Whether the answer is a stream of events, each an `answer`."""
 
 
 OPERATIONS: Final = (
@@ -431,7 +381,4 @@ def handlers(
         "followers": BuildFollowers(),
         "kernel_of": kernel_of,
     }
-    return [
-        (f"/{MOUNT}{re.sub(r'{[a-z_]+}', '([^/]+)', operation.path)}", operation.handler, shared)
-        for operation in OPERATIONS
-    ]
+    return mounted(OPERATIONS, shared)

@@ -14,9 +14,9 @@ from element_jupyter.core.errors import TooLarge
 from element_jupyter.core.inspection.findings import Inspection
 from element_jupyter.core.notebooks import MAX_NOTEBOOK_BYTES
 from element_jupyter.core.values import Value
-from element_jupyter.server.environments import Operation
 from element_jupyter.server.http import ElementHandler
 from element_jupyter.server.notebook_files import NotebookPath, notebook_file
+from element_jupyter.server.operations import Operation
 
 EXAMPLE: Final = 'For example {"path": "a.ipynb"}.'
 

@@ -8,8 +8,8 @@ from typing import Final
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
-from element_jupyter.server.environments import Operation
 from element_jupyter.server.http import ElementHandler
+from element_jupyter.server.operations import Operation
 
 Start = Callable[[], Awaitable[None]]
 """Returns when the platform answers, started or there already."""

@@ -6,8 +6,6 @@ tab keeps no server from being culled.
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, Any, Final, Literal, Protocol
@@ -15,7 +13,6 @@ from typing import Annotated, Any, Final, Literal, Protocol
 from jupyter_server.auth.decorator import authorized
 from pydantic import Field
 from tornado import web
-from tornado.iostream import StreamClosedError
 
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.resources.samples import (
@@ -26,8 +23,9 @@ from element_jupyter.core.resources.samples import (
     Sample,
 )
 from element_jupyter.core.values import Value
-from element_jupyter.server.environments import KEEP_ALIVE_SECONDS, Operation
-from element_jupyter.server.http import MOUNT, ElementHandler
+from element_jupyter.server.event_stream import EventStream
+from element_jupyter.server.http import ElementHandler
+from element_jupyter.server.operations import Operation, mounted
 
 Hours = Annotated[Literal[1, 24], Field(description="1: all points; 24: one a minute.")]
 
@@ -71,55 +69,13 @@ class ResourcesHandler(ElementHandler):
         self.resources = resources
 
 
-class EventsHandler(ResourcesHandler):
+class EventsHandler(EventStream, ResourcesHandler):
     """`GET resources/events`: what is used, as server-sent events, while somebody listens."""
-
-    _sending: asyncio.Task[None] | None = None
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        self._sending = asyncio.ensure_future(self._send())
-        try:
-            await self._sending
-        except (asyncio.CancelledError, StreamClosedError):
-            self.log.debug("%s: the browser left", self.request.path)
-
-    def on_connection_close(self) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
-
-    async def _send(self) -> None:
-        async with self.resources.follow() as events:
-            self.set_header("Content-Type", _EVENT_STREAM)
-            self.set_header("Cache-Control", "no-cache")
-            self.set_header("X-Accel-Buffering", "no")
-            await self.flush()
-            async for event in _kept_alive(events):
-                self.write(event)
-                await self.flush()
-        self.finish(set_content_type=_EVENT_STREAM)
-
-
-async def _kept_alive(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    coming = asyncio.ensure_future(_next(events))
-    try:
-        while True:
-            done, _ = await asyncio.wait([coming], timeout=KEEP_ALIVE_SECONDS)
-            if not done:
-                yield b": still here\n\n"
-            elif (event := coming.result()) is None:
-                return
-            else:
-                yield event
-                coming = asyncio.ensure_future(_next(events))
-    finally:
-        coming.cancel()
-        await asyncio.wait([coming])
-
-
-async def _next(events: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(events, None)
+        await self.stream(self.resources.follow())
 
 
 class HistoryHandler(ResourcesHandler):
@@ -153,8 +109,6 @@ class KernelHandler(ResourcesHandler):
         self.finish((await self.resources.details(kernel_id)).model_dump_json())
 
 
-_EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
-
 OPERATIONS: Final = (
     Operation(
         "followResources",
@@ -181,11 +135,4 @@ OPERATIONS: Final = (
 
 def handlers(resources: Resources) -> list[tuple[str, type[ElementHandler], dict[str, Any]]]:
     """Return what a Jupyter server mounts, below its base URL."""
-    return [
-        (
-            f"/{MOUNT}{re.sub(r'{[a-z_]+}', '([^/]+)', operation.path)}",
-            operation.handler,
-            {"resources": resources},
-        )
-        for operation in OPERATIONS
-    ]
+    return mounted(OPERATIONS, {"resources": resources})

@@ -11,9 +11,9 @@ from tornado import web
 
 from element_jupyter.core.values import Digest, Value
 from element_jupyter.server.control_plane import ControlPlane
-from element_jupyter.server.environments import Operation
 from element_jupyter.server.http import ElementHandler
 from element_jupyter.server.notebook_files import NotebookPath, notebook_file
+from element_jupyter.server.operations import Operation
 
 
 class SnapshotRequest(Value):

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 
 from element_jupyter.core.errors import Problem
 from element_jupyter.server import environments, notebooks, platform, resources, snapshots
-from element_jupyter.server.environments import Operation
+from element_jupyter.server.operations import Operation
 
 OPERATIONS = (
     *environments.OPERATIONS,
