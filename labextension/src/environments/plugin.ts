@@ -13,10 +13,10 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Panel, type Widget } from '@lumino/widgets';
 
 import { environmentIcon } from '../icons';
+import { Sidebar } from '../sidebar';
 import { IElementClient } from '../tokens';
 import type { OpenNotebook } from './notebook';
 import { restartRenderer } from './restart';
-import { EnvironmentSidebar } from './sidebar';
 
 namespace CommandIDs {
   export const environment = 'element:environment';
@@ -105,9 +105,15 @@ export const environmentsPlugin: JupyterFrontEndPlugin<void> = {
       })
     );
 
-    const sidebar = new EnvironmentSidebar(trans, async () => {
-      const { EnvironmentPanel } = await import('./panel');
-      return new EnvironmentPanel({ client, trans, current, changed: notebooks.currentChanged });
+    const sidebar = new Sidebar({
+      id: 'element-environment',
+      name: trans.__('Environment'),
+      icon: environmentIcon,
+      trans,
+      load: async () => {
+        const { EnvironmentPanel } = await import('./panel');
+        return new EnvironmentPanel({ client, trans, current, changed: notebooks.currentChanged });
+      }
     });
     app.shell.add(sidebar, 'right', { rank: 510, type: 'Environment' });
     restorer?.add(sidebar, sidebar.id);

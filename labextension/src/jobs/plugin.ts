@@ -9,6 +9,8 @@ import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import type { LabIcon } from '@jupyterlab/ui-components';
+import type { Widget } from '@lumino/widgets';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
 import { jobsIcon, runInBackgroundIcon, scheduleIcon } from '../icons';
@@ -138,17 +140,28 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       }
     });
 
-    const jobs = new WidgetTracker<MainAreaWidget<JobsPanel>>({ namespace: 'element-jobs' });
-    const newJobs = async () => {
-      const { JobsPanel } = await import('./list/panel');
-      const widget = new MainAreaWidget({ content: new JobsPanel(services) });
-      widget.id = 'element-jobs';
-      widget.title.label = trans.__('Jobs');
-      widget.title.icon = jobsIcon;
-      widget.title.closable = true;
-      await jobs.add(widget);
+    /** The widget of that id in the main area: the one that is there, or a new one. */
+    const there = async <T extends Widget>(
+      tracker: WidgetTracker<MainAreaWidget<T>>,
+      id: string,
+      type: string,
+      title: { label: string; icon: LabIcon },
+      make: () => Promise<T>
+    ): Promise<MainAreaWidget<T>> => {
+      let widget = tracker.find(open => open.id === id);
+      if (!widget) {
+        widget = new MainAreaWidget({ content: await make() });
+        widget.id = id;
+        Object.assign(widget.title, title, { closable: true });
+        await tracker.add(widget);
+      }
+      if (!widget.isAttached) {
+        shell.add(widget, 'main', { type });
+      }
       return widget;
     };
+
+    const jobs = new WidgetTracker<MainAreaWidget<JobsPanel>>({ namespace: 'element-jobs' });
     commands.addCommand(CommandIDs.openJobs, {
       label: trans.__('Jobs'),
       caption: trans.__('Show what has run in the background, and what is scheduled'),
@@ -162,10 +175,11 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
         }
       },
       execute: async args => {
-        const widget = jobs.currentWidget ?? (await newJobs());
-        if (!widget.isAttached) {
-          shell.add(widget, 'main', { type: 'Jobs' });
-        }
+        const title = { label: trans.__('Jobs'), icon: jobsIcon };
+        const widget = await there(jobs, 'element-jobs', 'Jobs', title, async () => {
+          const { JobsPanel } = await import('./list/panel');
+          return new JobsPanel(services);
+        });
         if (args.tab === 'runs' || args.tab === 'schedules') {
           widget.content.turnTo(args.tab satisfies Tab);
         }
@@ -174,16 +188,6 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     });
 
     const runs = new WidgetTracker<MainAreaWidget<RunView>>({ namespace: 'element-runs' });
-    const newRun = async (id: string, runId: string) => {
-      const { RunView } = await import('../runs/view');
-      const widget = new MainAreaWidget({ content: new RunView(services, runId) });
-      widget.id = id;
-      widget.title.label = trans.__('Run');
-      widget.title.icon = runInBackgroundIcon;
-      widget.title.closable = true;
-      await runs.add(widget);
-      return widget;
-    };
     commands.addCommand(CommandIDs.openRun, {
       label: trans.__('Open Run'),
       caption: trans.__('Show a run: its cells and outputs as they come, and why it failed'),
@@ -198,10 +202,11 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       execute: async args => {
         const runId = String(args.run_id);
         const id = `element-run-${runId}`;
-        const widget = runs.find(open => open.id === id) ?? (await newRun(id, runId));
-        if (!widget.isAttached) {
-          shell.add(widget, 'main', { type: 'Run' });
-        }
+        const title = { label: trans.__('Run'), icon: runInBackgroundIcon };
+        await there(runs, id, 'Run', title, async () => {
+          const { RunView } = await import('../runs/view');
+          return new RunView(services, runId);
+        });
         shell.activateById(id);
       }
     });
@@ -209,16 +214,6 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     const comparisons = new WidgetTracker<MainAreaWidget<ComparisonView>>({
       namespace: 'element-comparisons'
     });
-    const newComparison = async (id: string, first: string, second: string) => {
-      const { ComparisonView } = await import('../runs/compare/view');
-      const widget = new MainAreaWidget({ content: new ComparisonView(services, first, second) });
-      widget.id = id;
-      widget.title.label = trans.__('Two runs');
-      widget.title.icon = runInBackgroundIcon;
-      widget.title.closable = true;
-      await comparisons.add(widget);
-      return widget;
-    };
     commands.addCommand(CommandIDs.compareRuns, {
       label: trans.__('Compare Runs'),
       caption: trans.__('Show what differs between two runs'),
@@ -236,11 +231,11 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
       execute: async args => {
         const [first, second] = [String(args.first), String(args.second)];
         const id = `element-compare-${first}-${second}`;
-        const widget =
-          comparisons.find(open => open.id === id) ?? (await newComparison(id, first, second));
-        if (!widget.isAttached) {
-          shell.add(widget, 'main', { type: 'Run' });
-        }
+        const title = { label: trans.__('Two runs'), icon: runInBackgroundIcon };
+        await there(comparisons, id, 'Run', title, async () => {
+          const { ComparisonView } = await import('../runs/compare/view');
+          return new ComparisonView(services, first, second);
+        });
         shell.activateById(id);
       }
     });
