@@ -1,14 +1,18 @@
 """Who may do what: pure decisions, asked by everything that answers a request.
 
-A caller is a `Person`, known by sign-in, or a `RunToken`, which a run's own process holds and which
-may report that run and nothing else. What is not granted here is refused.
+A caller is a `Person`, known by sign-in; the `Scheduler`, which is Airflow; or a `RunToken`, which
+a run's own process holds and which may report that run and nothing else. What is not granted here
+is refused.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from element_jupyter.core.errors import Forbidden
+from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name, Value
 
 
@@ -20,17 +24,39 @@ class Action(StrEnum):
     RUN = "run"
     """Start and stop runs; store the snapshots that they need."""
     EDIT = "edit"
-    """Create, change, pause and delete jobs."""
+    """Create, change and pause jobs; delete one's own."""
+    MANAGE = "manage"
+    """Delete what others own, and hand it over."""
+    ADMINISTER = "administer"
+    """What is nobody's team's: the platform itself."""
     REPORT = "report"
     """Tell what a run does."""
 
 
 class Person(Value):
-    """Somebody who has signed in, with the teams that are theirs."""
+    """Somebody who has signed in, with their level in each team that is theirs."""
 
     name: Name
-    teams: frozenset[Name] = frozenset()
+    levels: dict[Name, Level] = Field(default_factory=dict)
     admin: bool = False
+
+    @property
+    def sees(self) -> frozenset[Name] | None:
+        """The teams whose things are listed; None: all."""
+        return None if self.admin else frozenset(self.levels)
+
+    def is_in(self, team: str) -> bool:
+        return self.sees is None or team in self.sees
+
+
+class Scheduler(Person):
+    """Airflow: reads every team's jobs and runs, starts and stops runs of jobs, changes no job."""
+
+    name: Name = "airflow"
+
+    @property
+    def sees(self) -> None:
+        return None
 
 
 class RunToken(Value):
@@ -73,13 +99,39 @@ def may(who: Who, action: Action, subject: Subject = NOBODYS) -> None:
             )
         case Person(), Action.REPORT:
             raise Forbidden("Only the run itself may report what it does.")
+        case Scheduler(), Action.READ | Action.RUN:
+            return
+        case Scheduler(), _:
+            raise Forbidden(f"Airflow's own token may not {action} anything.")
         case Person(admin=True), _:
             return
-        case Person(teams=teams), _ if subject.team is None or subject.team in teams:
+        case Person(), Action.ADMINISTER:
+            raise Forbidden("Only an administrator may do this.", "Ask an administrator.")
+        case Person(), _ if subject.team is None:
             return
-        case Person(name=name), _:
-            raise Forbidden(
-                f"{name} may not {action} what belongs to the team '{subject.team}'.",
-                "Ask somebody of that team, or an administrator, to do it or to add you.",
-            )
+        case Person(name=name, levels=levels), _:
+            held = levels.get(subject.team)
+            if held is not None and held.covers(_NEEDED[action]):
+                return
+            raise Forbidden(*_refusal(name, action, subject.team, held))
     raise Forbidden("This is not allowed.")
+
+
+_NEEDED = {
+    Action.READ: Level.VIEWER,
+    Action.RUN: Level.MEMBER,
+    Action.EDIT: Level.MEMBER,
+    Action.MANAGE: Level.LEAD,
+}
+
+
+def _refusal(name: str, action: Action, team: str, held: Level | None) -> tuple[str, str]:
+    if held is None:
+        return (
+            f"{name} may not {action} what belongs to the team '{team}'.",
+            "Ask somebody of that team, or an administrator, to do it or to add you.",
+        )
+    return (
+        f"{name} is a {held} of the team '{team}' and may not {action} what belongs to it.",
+        f"Ask a {_NEEDED[action]} of the team to do it, or a lead to make you one.",
+    )

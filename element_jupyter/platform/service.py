@@ -46,6 +46,7 @@ from element_jupyter.core.orchestration import Orchestrator
 from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
+from element_jupyter.core.teams import Level
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
@@ -206,7 +207,7 @@ async def _composed(
     ):
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_cancelled, task)
-    person = Person(name=settings.owner, teams=frozenset({settings.owner}), admin=True)
+    person = Person(name=settings.owner, levels={settings.owner: Level.LEAD}, admin=True)
     return Mounted(
         Services(
             jobs=jobs,

@@ -382,7 +382,7 @@ def _by_task(job: Job, given: Mapping[str, JsonValue]) -> dict[str, dict[str, Js
 
 def _sees(who: Person, job_id: str, team: str | None) -> bool:
     of = job_id.partition("/")[0]
-    return team in {None, of} and (who.admin or of in who.teams)
+    return team in {None, of} and who.is_in(of)
 
 
 def _matches(job: Job, text: str) -> bool:

@@ -78,7 +78,7 @@ async def list_runs(
         state=state,
         trigger=trigger,
         logical_date=logical_date,
-        teams=None if who.admin else who.teams,
+        teams=who.sees,
     )
     return found
 

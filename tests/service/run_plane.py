@@ -30,6 +30,7 @@ from element_jupyter.adapters.sql.run_store import SqlRunStore
 from element_jupyter.core.access import Person
 from element_jupyter.core.jobs import Job, StoredJob
 from element_jupyter.core.runs import Run, RunRequest
+from element_jupyter.core.teams import Level
 from element_jupyter.service import run_routes
 from element_jupyter.service.app import application
 from element_jupyter.service.mount import Mounted
@@ -37,7 +38,7 @@ from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.sign_in import LocalSignIn
 
-ADA = Person(name="ada", teams=frozenset({"ada", "sales"}))
+ADA = Person(name="ada", levels=dict.fromkeys(("ada", "sales"), Level.LEAD))
 TOKEN = "ada's token"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 

@@ -10,11 +10,12 @@ import pytest
 
 from element_jupyter.core.access import Action, Person, RunToken, Subject, may, of_team
 from element_jupyter.core.errors import Forbidden, Unavailable
+from element_jupyter.core.teams import Level
 from element_jupyter.platform.token import local_token
 from element_jupyter.service.app import ROUTES
 from element_jupyter.service.sign_in import LocalSignIn
 
-ADA = Person(name="ada", teams=frozenset({"ada", "sales"}))
+ADA = Person(name="ada", levels=dict.fromkeys(("ada", "sales"), Level.LEAD))
 BOSS = Person(name="boss", admin=True)
 RUN = RunToken(run_id="r-1")
 

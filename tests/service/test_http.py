@@ -20,6 +20,7 @@ from tornado.web import Application
 from element_jupyter.core.access import Action, Person, RunToken, Who
 from element_jupyter.core.errors import Conflict, Unavailable
 from element_jupyter.core.jobs import Job
+from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name, Value
 from element_jupyter.service.http import (
     PUBLIC,
@@ -162,7 +163,7 @@ ROUTES = (
 )
 
 CALLERS: dict[str, Who] = {
-    "alice": Person(name="alice", teams=frozenset({"alice"})),
+    "alice": Person(name="alice", levels=dict.fromkeys(("alice",), Level.LEAD)),
     "boss": Person(name="boss", admin=True),
     "run-1": RunToken(run_id="r-1"),
 }
