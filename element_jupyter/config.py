@@ -128,6 +128,53 @@ class Element(Configurable):
         """,
     )
 
+    hub = Bool(
+        config=True,
+        help="""
+        Whether people sign in at a JupyterHub, which starts their servers and their runs.
+
+        Off: one person, by the token in the data directory. Default: on for `element up`; a server
+        or a command that was started without a Hub works without one.
+        """,
+    )
+    public_url = Unicode(
+        "",
+        config=True,
+        help="""
+        The address that people open, e.g. `https://element.example.org`; one origin for all pages.
+
+        Empty: `http` (with a certificate `https`) on `host` and `public_port`.
+        """,
+    )
+    public_port = Int(
+        0,
+        min=0,
+        max=65535,
+        config=True,
+        help="Port of the proxy, the only one that people use; 0 keeps the one first chosen.",
+    )
+    tls_cert = Unicode("", config=True, help="Certificate (PEM, with its chain) of `public_url`.")
+    tls_key = Unicode("", config=True, help="Private key (PEM) of that certificate.")
+    sizes_file = Unicode(
+        "", config=True, help="What servers and runs may have. Empty: `sizes.yaml` in the data."
+    )
+    teams_file = Unicode(
+        "", config=True, help="Who is in which team. Empty: `teams.yaml` in the data directory."
+    )
+    accounts_group = Unicode(
+        "element-people",
+        config=True,
+        help="""
+        Group of the operating system whose accounts Element uses, makes and locks; no other is.
+
+        An account of a person's name that is there already is used only once it is in this group.
+        """,
+    )
+    homes_dir = Unicode("/home", config=True, help="Where the homes of accounts are made.")
+    teams_dir = Unicode(
+        "/srv/element/teams", config=True, help="Where the directories of teams are made."
+    )
+
     environments = Bool(
         True,
         config=True,

@@ -42,6 +42,6 @@ def test_a_file_that_never_was_right_is_refused_with_its_name_and_the_field(tmp_
     path = tmp_path / "sizes.yaml"
     path.write_text("default: s\nsizes: [{name: s, cpu: 1, memory: 2 GiB}]")
 
-    with pytest.raises(Invalid, match="sizes.yaml") as refusal:
+    with pytest.raises(Invalid, match=r"sizes\.yaml") as refusal:
         AdminFile(path, Sizes).value  # noqa: B018
     assert "memory" in refusal.value.message
