@@ -6,8 +6,10 @@ import signal
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import Field
+
 from element_jupyter.core.runs import Artifact, RunSpec
-from element_jupyter.core.values import Value
+from element_jupyter.core.values import Name, Value
 
 
 class ProcessRef(Value):
@@ -65,4 +67,36 @@ class Provisioner(Protocol):
 
     async def clean(self, directory: Path) -> None:
         """Remove what only a live run needs; what it left is kept."""
+        ...
+
+
+class Launch(Value):
+    """What a single-use ticket is worth: the process of one run, and as whom to start it."""
+
+    owner: Name
+    team: Name
+    size: Name
+    environment: dict[str, str] = Field(default_factory=dict, repr=False)
+    """On top of what every server is given; it holds the run's token."""
+    command: tuple[str, ...]
+
+
+class Launcher(Protocol):
+    """The control plane, to whoever starts the processes of runs for it."""
+
+    async def redeem(self, run_id: str, ticket: str, person: str) -> Launch:
+        """Take a ticket, which is worth nothing from then on.
+
+        Raises:
+            Forbidden: it is none of this run, is used up, or the run is not this person's.
+            Unavailable: the control plane does not answer; the ticket may still be good.
+        """
+        ...
+
+    async def ended(self, run_id: str, how: ProcessExit, *, out_of_memory: bool) -> None:
+        """Tell at once how the process of a run ended; `out_of_memory`: its limit killed it.
+
+        Raises:
+            Unavailable: the control plane does not answer; to be told again.
+        """
         ...
