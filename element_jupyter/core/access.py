@@ -31,6 +31,8 @@ class Action(StrEnum):
     """What is nobody's team's: the platform itself."""
     REPORT = "report"
     """Tell what a run does."""
+    PROVISION = "provision"
+    """Take a run's ticket, and tell how its process ended."""
 
 
 class Person(Value):
@@ -65,7 +67,11 @@ class RunToken(Value):
     run_id: str
 
 
-Who = Person | RunToken
+class Hub(Value):
+    """The JupyterHub, which starts the processes of runs for the control plane."""
+
+
+Who = Person | RunToken | Hub
 
 
 class Subject(Value):
@@ -89,15 +95,29 @@ def may(who: Who, action: Action, subject: Subject = NOBODYS) -> None:
     Raises:
         Forbidden: it is not granted; the hint says who can.
     """
+    match who:
+        case RunToken():
+            _run_may(who, action, subject)
+        case Hub():
+            if action is not Action.PROVISION:
+                raise Forbidden("The Hub's token may only start what a run's ticket is for.")
+        case Person():
+            _person_may(who, action, subject)
+
+
+def _run_may(who: RunToken, action: Action, subject: Subject) -> None:
+    if action is not Action.REPORT or who.run_id != subject.run_id:
+        raise Forbidden(
+            "This token belongs to a run and may only report that run.",
+            "Use your own token: it is in the file 'token' of the data directory.",
+        )
+
+
+def _person_may(who: Person, action: Action, subject: Subject) -> None:
     match who, action:
-        case RunToken(run_id=run_id), Action.REPORT if run_id == subject.run_id:
-            return
-        case RunToken(), _:
-            raise Forbidden(
-                "This token belongs to a run and may only report that run.",
-                "Use your own token: it is in the file 'token' of the data directory.",
-            )
-        case Person(), Action.REPORT:
+        case _, Action.PROVISION:
+            raise Forbidden("Only the Hub may start the processes of runs.")
+        case _, Action.REPORT:
             raise Forbidden("Only the run itself may report what it does.")
         case Scheduler(), Action.READ | Action.RUN:
             return
@@ -105,16 +125,14 @@ def may(who: Who, action: Action, subject: Subject = NOBODYS) -> None:
             raise Forbidden(f"Airflow's own token may not {action} anything.")
         case Person(admin=True), _:
             return
-        case Person(), Action.ADMINISTER:
+        case _, Action.ADMINISTER:
             raise Forbidden("Only an administrator may do this.", "Ask an administrator.")
-        case Person(), _ if subject.team is None:
+        case _ if subject.team is None:
             return
         case Person(name=name, levels=levels), _:
             held = levels.get(subject.team)
-            if held is not None and held.covers(_NEEDED[action]):
-                return
-            raise Forbidden(*_refusal(name, action, subject.team, held))
-    raise Forbidden("This is not allowed.")
+            if held is None or not held.covers(_NEEDED[action]):
+                raise Forbidden(*_refusal(name, action, subject.team, held))
 
 
 _NEEDED = {

@@ -167,6 +167,7 @@ def ended_silently(
         how = "It was killed, since it had not stopped by itself." if killed else ""
         return ended(record, RunState.STOPPED, how or "It was stopped.", at)
     if exit_.sentence is not None:
+        record = record.changed(out_of_memory=record.run.out_of_memory or exit_.out_of_memory)
         return ended(record, RunState.FAILED, exit_.sentence, at)
     return ended(
         record,

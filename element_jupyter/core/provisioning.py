@@ -13,10 +13,13 @@ from element_jupyter.core.values import Name, Value
 
 
 class ProcessRef(Value):
-    """One process; the pair stays unique when its pid is used again."""
+    """One process: of this machine, or a server of the Hub."""
 
-    pid: int
-    started_ticks: int
+    pid: int = 0
+    started_ticks: int = 0
+    """The pair stays unique when its pid is used again."""
+    server: str | None = None
+    """`person/server` of the Hub; pid and start are its own business then."""
 
 
 class ProcessExit(Value):
@@ -24,10 +27,14 @@ class ProcessExit(Value):
 
     code: int | None = None
     signal: int | None = None
+    out_of_memory: bool = False
+    """Whether the limit of its size has killed it, or a part of it."""
 
     @property
     def sentence(self) -> str | None:
         """What happened to a runner that ended so, or None when that is not known."""
+        if self.out_of_memory and (self.signal is not None or self.code):
+            return "The run needed more memory than its size has, and was killed."
         if self.signal is not None:
             name = signal.Signals(self.signal).name
             return f"The runner was killed (signal {self.signal}, {name})."

@@ -171,6 +171,10 @@ class RunSpec(Value):
     """`run.json`: everything that `python -m element_jupyter.runner` is told. No secrets in it."""
 
     run_id: str
+    owner: str = ""
+    """As whom it runs."""
+    team: str = ""
+    size: str | None = None
     notebook: str
     """Path of the notebook inside `project_directory`."""
     project_directory: str

@@ -10,6 +10,7 @@ from tornado.web import Application
 
 from element_jupyter.service import (
     job_routes,
+    launch_routes,
     openapi,
     run_routes,
     schedule_routes,
@@ -23,6 +24,7 @@ from element_jupyter.service.mount import Mounted, handlers
 ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
     *job_routes.ROUTES,
+    *launch_routes.ROUTES,
     *run_routes.ROUTES,
     *schedule_routes.ROUTES,
     *snapshot_routes.ROUTES,

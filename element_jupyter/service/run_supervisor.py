@@ -224,6 +224,9 @@ class Supervisor:
         )
         return RunSpec(
             run_id=run.run_id,
+            owner=run.owner,
+            team=run.team,
+            size=run.size,
             notebook=run.notebook,
             project_directory=str(directory / "project"),
             output_directory=str(directory),

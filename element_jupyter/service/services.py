@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from element_jupyter.core.orchestration import Orchestrator
+from element_jupyter.core.provisioning import Launch, ProcessExit
 from element_jupyter.core.schedules import WallClock
 from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.runs import Runs
+
+
+class Launches(Protocol):
+    """The control plane's side of `core.provisioning.Launcher`."""
+
+    async def redeem(self, run_id: str, ticket: str, person: str) -> Launch: ...
+    async def ended(self, run_id: str, owner: str, how: ProcessExit) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -31,3 +39,5 @@ class Services:
     version: str
     now: Callable[[], datetime]
     openapi: Callable[[], dict[str, Any]]
+    launches: Launches | None = None
+    """What the Hub's spawner asks; None where no Hub starts the processes of runs."""

@@ -35,7 +35,11 @@ def record_of(row: Row[Any]) -> RunRecord:
     found = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     process = None
     if found["process_pid"] is not None:
-        process = ProcessRef(pid=found["process_pid"], started_ticks=found["process_started_ticks"])
+        process = ProcessRef(
+            pid=found["process_pid"],
+            started_ticks=found["process_started_ticks"],
+            server=found["process_server"],
+        )
     run = Run.model_validate({name: found[name] for name in (*_RUN, *_DOCUMENTS)})
     return RunRecord(run=run, process=process, **{name: found[name] for name in _OWN})
 
@@ -48,6 +52,7 @@ def run_values(record: RunRecord) -> dict[str, Any]:
         **{name: getattr(record, name) for name in _OWN},
         "process_pid": process.pid if process else None,
         "process_started_ticks": process.started_ticks if process else None,
+        "process_server": process.server if process else None,
     }
 
 

@@ -83,6 +83,7 @@ runs: Final = Table(
     Column("token_sha256", Text),
     Column("process_pid", Integer),
     Column("process_started_ticks", BigInteger),
+    Column("process_server", Text),
     Column("reported", BigInteger, nullable=False),
     Column("cells_done", Integer, nullable=False),
     Column("cells_total", Integer),

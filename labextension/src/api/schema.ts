@@ -279,6 +279,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run_id}/ended": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take note of how a run's process ended; for the Hub only */
+        post: operations["end_run_process"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run_id}/events": {
         parameters: {
             query?: never;
@@ -308,6 +325,23 @@ export interface paths {
         put?: never;
         /** Renew the run's lease; for the run's own token only */
         post: operations["heartbeat_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/launch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take a run's ticket: what its process needs; for the Hub only, and once */
+        post: operations["launch_run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1294,6 +1328,24 @@ export interface components {
         /** JsonValue */
         JsonValue: unknown;
         /**
+         * Launch
+         * @description What a single-use ticket is worth: the process of one run, and as whom to start it.
+         */
+        Launch: {
+            /** Owner */
+            owner: string;
+            /** Team */
+            team: string;
+            /** Size */
+            size: string;
+            /** Environment */
+            environment: {
+                [key: string]: string;
+            };
+            /** Command */
+            command: string[];
+        };
+        /**
          * Manifest
          * @description The entries of a snapshot: sorted by path, unique, nothing both a file and a directory.
          */
@@ -1641,6 +1693,27 @@ export interface components {
              * @default
              */
             details: string;
+        };
+        /**
+         * ProcessExit
+         * @description How a process ended; both None when nobody saw it.
+         */
+        ProcessExit: {
+            /**
+             * Code
+             * @default null
+             */
+            code?: number | null;
+            /**
+             * Signal
+             * @default null
+             */
+            signal?: number | null;
+            /**
+             * Out Of Memory
+             * @default false
+             */
+            out_of_memory?: boolean;
         };
         /** Recorded */
         Recorded: {
@@ -2318,6 +2391,16 @@ export interface components {
              * @default null
              */
             next_cursor: string | null;
+        };
+        /**
+         * Ticket
+         * @description What the spawner was given with a server's options, and as whom it would start it.
+         */
+        Ticket: {
+            /** Ticket */
+            ticket: string;
+            /** Person */
+            person: string;
         };
         /**
          * Trigger
@@ -3088,6 +3171,41 @@ export interface operations {
             };
         };
     };
+    end_run_process: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProcessExit"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_run_events: {
         parameters: {
             query?: {
@@ -3183,6 +3301,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Heartbeat"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    launch_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Ticket"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Launch"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

@@ -1,0 +1,1 @@
+"""JupyterHub's REST interface, as Element uses it."""
