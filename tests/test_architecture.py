@@ -20,7 +20,10 @@ OURS = "element_jupyter"
 
 FACES = {
     "server": {"jupyter_server", "jupyter_client", "prometheus_client", "tornado"},
-    "hub": {"jupyterhub", "tornado"},
+    "hub": {
+        *("jupyterhub", "tornado", "jupyterhub_traefik_proxy", "bcrypt", "argon2", "jinja2"),
+        *("oauthenticator", "ldapauthenticator", "ldap3", "batchspawner", "kubespawner"),
+    },
     "service": {"tornado", "sqlalchemy", "prometheus_client"},
     "runner": {"papermill", "nbclient", "nbformat", "jupyter_client", "zmq"},
     "provider": {"airflow", "attrs", "fastapi", "pendulum", "structlog"},
