@@ -182,7 +182,7 @@ def job_id(local: Local, text: str) -> str:
     parts = text.split("/")
     if len(parts) > 2 or not all(parts):
         raise Invalid(f"'{text}' is not a job.", "Write it as team/name.", field="job")
-    return text if len(parts) == 2 else f"{local.config.owner}/{text}"
+    return text if len(parts) == 2 else f"{local.team}/{text}"
 
 
 def find_run(local: Local, run: str) -> Run:

@@ -89,7 +89,7 @@ def schedule(  # noqa: PLR0917 - options have names
     values = _parameters(content, parameter or [])
     root = find_root(notebook)
     job = _job(
-        team=team or local.config.owner,
+        team=team or local.team,
         name=name or slug(notebook.stem),
         owner=local.config.owner,
         snapshot_id="0" * 64,

@@ -58,6 +58,16 @@ class Size(Value):
         return self.title or self.name
 
 
+class Free(Value):
+    """What of a machine nobody uses now."""
+
+    cpu: float
+    """Cores."""
+    memory_bytes: int
+    gpu: int
+    """Devices that no process uses."""
+
+
 class Sizes(Value):
     """What `sizes.yaml` says; never empty."""
 

@@ -22,6 +22,7 @@ from element_jupyter.adapters.service_client import START_HINT, Address, Service
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.platform.data import Data
+from element_jupyter.platform.hub_server import HubServer, hub_server
 from element_jupyter.platform.state import PlatformState, is_running, read_state
 
 __all__ = ["Local", "ServiceClient", "Told", "connect", "find_root", "local_zone", "read_yaml"]
@@ -40,10 +41,17 @@ class Local:
 
     config: config.Element
     service: ServiceClient
+    hub: HubServer | None = None
+    """What a Hub has told this process, which then asks the platform that the Hub belongs to."""
 
     @property
     def data(self) -> Data:
         return Data(self.config.data)
+
+    @property
+    def team(self) -> str:
+        """Whose things a command means that does not say."""
+        return self.hub.team if self.hub else self.config.owner
 
     @property
     def state(self) -> PlatformState | None:
@@ -84,15 +92,23 @@ class Local:
 def connect(data_dir: Path | None) -> Local:
     """Read the configuration of a data directory (None: the usual one) and make its client.
 
-    Nothing is asked yet; a platform that does not run is seen with the first question.
+    In a server of a Hub, and without a data directory, it asks the platform of that Hub, as the
+    person whose server it is. Nothing is asked yet; a platform that does not run is seen with the
+    first question.
 
     Raises:
         Invalid: the configuration is malformed.
     """
+    hub = hub_server() if data_dir is None else None
     try:
-        settings = config.load(data_dir=str(data_dir) if data_dir else None)
+        settings = config.load(
+            data_dir=str(data_dir) if data_dir else None, owner=hub.person if hub else None
+        )
     except TraitError as error:
         raise Invalid(str(error), "See element_config.py and the ELEMENT_… variables.") from error
+    if hub is not None:
+        there = Address(hub.url, hub.token)
+        return Local(settings, ServiceClient(lambda: there), hub)
     data = Data(settings.data)
 
     def address() -> Address:

@@ -9,12 +9,13 @@ from jupyter_server.extension.application import ExtensionApp
 from element_jupyter import config
 from element_jupyter.platform import lab_snapshot
 from element_jupyter.platform.environments.composition import environments
+from element_jupyter.platform.hub_server import hub_server
 from element_jupyter.platform.lab_environments import NotebookEnvironments
 from element_jupyter.platform.lab_inspection import NotebookInspector
 from element_jupyter.platform.lab_resources import LabResources
 from element_jupyter.platform.on_demand import OnDemandPlatform
 from element_jupyter.server import resources
-from element_jupyter.server.control_plane import ControlPlane
+from element_jupyter.server.control_plane import Address, ControlPlane
 from element_jupyter.server.environments import handlers
 from element_jupyter.server.forward import ForwardHandler
 from element_jupyter.server.http import MOUNT
@@ -38,24 +39,28 @@ class ElementExtension(ExtensionApp):
     load_other_extensions = True
 
     def initialize_handlers(self) -> None:
-        element = config.load()
-        self._control_plane = ControlPlane(element.state_file, element.token_file)
+        hub = hub_server()
+        element = config.load(owner=hub.person if hub else None)
+        told = Address(hub.url, hub.token) if hub else None
+        self._control_plane = ControlPlane(element.state_file, element.token_file, told)
         shared = {"control_plane": self._control_plane}
         # the panels offer to start what runs notebooks only where that would not be refused
         server: Any = self.serverapp
+        starts = element.on_demand_seconds and hub is None
         page = server.web_app.settings.setdefault("page_config_data", {})
-        page["elementStartsPlatform"] = "true" if element.on_demand_seconds else "false"
+        page["elementStartsPlatform"] = "true" if starts else "false"
         known = environments(element)
         if known is not None:
             waits_seconds = element.build_timeout_seconds + SLACK_SECONDS
             be_the_default(self.serverapp, PROVISIONER, waits_seconds)
-        inspect = NotebookInspector(element, known)
+        on_demand = OnDemandPlatform(element, of_hub=hub is not None)
+        inspect = NotebookInspector(element, known, team=hub.team if hub else element.owner)
         self._resources = LabResources(self.serverapp)
         self._metrics = ResourceMetrics(self._resources)
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
             (rf"/{MOUNT}/notebooks/inspect", InspectHandler, {"inspect": inspect}),
-            (rf"/{MOUNT}/platform", PlatformHandler, {"start": OnDemandPlatform(element).start}),
+            (rf"/{MOUNT}/platform", PlatformHandler, {"start": on_demand.start}),
             *handlers(NotebookEnvironments(known) if known else None, kernel_of),
             *resources.handlers(self._resources),
             (rf"/{MOUNT}/.*", ForwardHandler, shared),

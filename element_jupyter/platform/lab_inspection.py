@@ -30,8 +30,16 @@ DIRECTORY_ENTRIES: Final = 1_000
 class NotebookInspector:
     """Tells what is to be known of a notebook before it is scheduled."""
 
-    def __init__(self, settings: config.Element, environments: Environments | None = None) -> None:
+    def __init__(
+        self,
+        settings: config.Element,
+        environments: Environments | None = None,
+        *,
+        team: str | None = None,
+    ) -> None:
+        """Name the `team` whose a job is unless somebody says otherwise; default: the owner's."""
         self._settings = settings
+        self._team = team or settings.owner
         self._environments = environments
 
     def __call__(self, file: Path, path: str, document: Mapping[str, Any] | None) -> Inspection:
@@ -54,7 +62,7 @@ class NotebookInspector:
             path=path,
             notebook=_in_project(file),
             name=slug(file.stem),
-            team=self._settings.owner,
+            team=self._team,
             owner=self._settings.owner,
             language=language if language.isprintable() else "unknown",
             has_parameters_cell=inspecting.has_parameters_cell(document),

@@ -30,7 +30,9 @@ _LOG: Final = "on-demand"
 class OnDemandPlatform:
     """Starts it for one data directory."""
 
-    def __init__(self, settings: Element) -> None:
+    def __init__(self, settings: Element, *, of_hub: bool = False) -> None:
+        """Name the data directory; the platform of a Hub is not a person's server's to start."""
+        self._of_hub = of_hub
         self._settings = settings
         self._data = Data(settings.data)
         self._one_at_a_time = asyncio.Lock()
@@ -59,7 +61,7 @@ class OnDemandPlatform:
         return state is not None and state.ready and is_running(self._data.lock_file)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if not self._settings.on_demand_seconds:
+        if self._of_hub or not self._settings.on_demand_seconds:
             raise Unavailable("The Element platform is not running.", START_HINT)
         self._data.create()
         with self._log.open("wb") as log:

@@ -47,9 +47,11 @@ from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
+from element_jupyter.platform.admin_files import sizes
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
+from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.ports import kept_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.token import local_token
@@ -151,6 +153,7 @@ async def _composed(
         warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
     )
     pins = EnvironmentPins(settings, blobs, _runners_environment())
+    known_sizes = sizes(settings)
     checks = JobChecks(
         blobs,
         clock,
@@ -158,6 +161,7 @@ async def _composed(
         kernels=installed_kernels,
         limits=limits,
         max_time_limit_seconds=settings.max_time_limit_seconds,
+        sizes=known_sizes,
         pins=pins if settings.environments else None,
     )
     runs = Runs(
@@ -220,6 +224,8 @@ async def _composed(
             version=_version(),
             now=_now,
             openapi=openapi_document,
+            sizes=known_sizes,
+            free=FreeNow(),
         ),
         LocalSignIn(local_token(settings.token_file), person, runs.sign_in),
         spool=settings.data / "spool",

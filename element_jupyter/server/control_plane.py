@@ -1,8 +1,9 @@
 """The control plane as the Jupyter server sees it: where it is, and one way to ask it.
 
-Address and token are files of the data directory, which the platform writes when it starts. That
-may be after this server did, and again with another port: so both are read when they are needed
-first, and once more when what was read is refused.
+A Hub tells both address and token to the server that it starts. Without one they are files of the
+data directory, which the platform writes when it starts. That may be after this server did, and
+again with another port: so both are read when they are needed first, and once more when what was
+read is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ READ_TIMEOUT_SECONDS = 60.0
 START_HINT = "Start it with `element up`."
 
 
-class _Address(NamedTuple):
+class Address(NamedTuple):
+    """Where the control plane answers, without `/api/v1`, and the token that it wants."""
+
     url: str
     token: str
 
@@ -33,10 +36,12 @@ class _Address(NamedTuple):
 class ControlPlane:
     """Asks the control plane, with the token that never leaves this process."""
 
-    def __init__(self, state_file: Path, token_file: Path) -> None:
+    def __init__(self, state_file: Path, token_file: Path, told: Address | None = None) -> None:
+        """Name the files of the platform here, or what a Hub has `told` instead."""
+        self._told = told
         self._state_file = state_file
         self._token_file = token_file
-        self._address: _Address | None = None
+        self._address: Address | None = None
         self._client = httpx.AsyncClient(
             trust_env=False,
             # one client serves all requests: nothing of one may stay for the next
@@ -132,7 +137,9 @@ class ControlPlane:
                 await answer.aclose()
                 refusal = Unavailable(
                     "The Element platform does not accept this server's token.",
-                    "Restart the platform with `element up`.",
+                    "Restart the platform with `element up`."
+                    if self._told is None
+                    else "Stop this server at the Hub, and start it again.",
                 )
             # neither refusal has changed anything over there, so asking again is safe
             self._address = None
@@ -140,16 +147,18 @@ class ControlPlane:
                 raise refusal
             known, address = None, await self._read()
 
-    async def _read(self) -> _Address:
+    async def _read(self) -> Address:
+        if self._told is not None:
+            return self._told
         try:
             return await asyncio.to_thread(self._read_files)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise Unavailable("The Element platform is not running.", START_HINT) from error
 
-    def _read_files(self) -> _Address:
+    def _read_files(self) -> Address:
         state = json.loads(self._state_file.read_bytes())
         token = self._token_file.read_text(encoding="ascii").strip()
-        return _Address(str(state["service_url"]).rstrip("/"), token)
+        return Address(str(state["service_url"]).rstrip("/"), token)
 
 
 def _silent(error: httpx.TransportError) -> Unavailable:

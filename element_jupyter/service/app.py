@@ -9,6 +9,7 @@ from typing import Any
 from tornado.web import Application
 
 from element_jupyter.service import (
+    account_routes,
     job_routes,
     launch_routes,
     openapi,
@@ -23,6 +24,7 @@ from element_jupyter.service.mount import Mounted, handlers
 
 ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
+    *account_routes.ROUTES,
     *job_routes.ROUTES,
     *launch_routes.ROUTES,
     *run_routes.ROUTES,

@@ -33,6 +33,7 @@ from element_jupyter.core.notebooks import (
 from element_jupyter.core.parameters import Parameter
 from element_jupyter.core.runs import Run, RunRequest
 from element_jupyter.core.schedules import OnAsset, Schedule, WallClock
+from element_jupyter.core.sizes import Sizes
 from element_jupyter.core.snapshots import Blobs, Manifest, SnapshotLimits, keep
 from element_jupyter.service.pins import Pins
 
@@ -60,6 +61,7 @@ class JobChecks:
         kernels: Callable[[], frozenset[str]],
         limits: SnapshotLimits,
         max_time_limit_seconds: int,
+        sizes: Callable[[], Sizes],
         pins: Pins | None = None,
     ) -> None:
         self._blobs = blobs
@@ -68,6 +70,7 @@ class JobChecks:
         self._kernels = kernels
         self._limits = limits
         self._max_time_limit_seconds = max_time_limit_seconds
+        self._sizes = sizes
         self._pins = pins
         # parsing a large notebook holds the interpreter; saving a job again must not
         self._declared = lru_cache(maxsize=500)(self._read_declared)
@@ -86,6 +89,8 @@ class JobChecks:
         """
         for limit, field in _limits(job):
             self._check_limit(limit, field)
+        if before is None or before.job.size != job.size:
+            self._check_size(job.size)
         self.check_schedule(job, before, now)
         if isinstance(job.schedule, OnAsset):
             self._check_assets(job, job.schedule, who)
@@ -175,6 +180,7 @@ class JobChecks:
         """
         for field in ("time_limit_seconds", "cell_time_limit_seconds"):
             self._check_limit(getattr(request, field) or 0, field)
+        self._check_size(request.size)
         if run.job is not None and not request.parameters and request.kernel is None:
             return None
         pointer = parse_pointer(run.environment) if run.environment is not None else None
@@ -207,6 +213,13 @@ class JobChecks:
                 "An administrator can raise Element.max_time_limit_seconds.",
                 field=field,
             )
+
+    def _check_size(self, size: str | None) -> None:
+        if size is not None:
+            try:
+                self._sizes().get(size)
+            except NotFound as error:
+                raise Invalid(f"size: {error.message}", error.hint, field="size") from error
 
     def _check_assets(self, job: Job, schedule: OnAsset, who: Person) -> None:
         for number, other in enumerate(schedule.jobs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from element_jupyter.core.orchestration import Orchestrator
 from element_jupyter.core.provisioning import Launch, ProcessExit
 from element_jupyter.core.schedules import WallClock
+from element_jupyter.core.sizes import Free, Sizes
 from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 
 if TYPE_CHECKING:
@@ -39,5 +40,9 @@ class Services:
     version: str
     now: Callable[[], datetime]
     openapi: Callable[[], dict[str, Any]]
+    sizes: Callable[[], Sizes]
+    free: Callable[[], Awaitable[Free]]
+    hub: bool = False
+    """Whether people sign in at a Hub."""
     launches: Launches | None = None
     """What the Hub's spawner asks; None where no Hub starts the processes of runs."""

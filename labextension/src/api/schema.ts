@@ -193,6 +193,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say who has signed in, and what they are to which team */
+        get: operations["get_me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/metrics": {
         parameters: {
             query?: never;
@@ -408,6 +425,23 @@ export interface paths {
         };
         /** Get the JSON Schema of job.yaml, for an editor */
         get: operations["get_job_schema"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sizes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the sizes of servers and runs, with what is free now */
+        get: operations["get_sizes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -951,6 +985,18 @@ export interface components {
          */
         FireState: "due" | "ran" | "skipped" | "missed";
         /**
+         * Free
+         * @description What of a machine nobody uses now.
+         */
+        Free: {
+            /** Cpu */
+            cpu: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Gpu */
+            gpu: number;
+        };
+        /**
          * Health
          * @description The control plane answers.
          */
@@ -1346,12 +1392,34 @@ export interface components {
             command: string[];
         };
         /**
+         * Level
+         * @description What a person is to a team; each may do what those before it may.
+         * @enum {string}
+         */
+        Level: "viewer" | "member" | "lead";
+        /**
          * Manifest
          * @description The entries of a snapshot: sorted by path, unique, nothing both a file and a directory.
          */
         Manifest: {
             /** Entries */
             entries: components["schemas"]["Entry"][];
+        };
+        /**
+         * Me
+         * @description Who has signed in.
+         */
+        Me: {
+            /** Name */
+            name: string;
+            /** Admin */
+            admin: boolean;
+            /** Teams */
+            teams: {
+                [key: string]: components["schemas"]["Level"];
+            };
+            /** Hub */
+            hub: boolean;
         };
         /**
          * Missing
@@ -1480,6 +1548,39 @@ export interface components {
             path: string;
             /** Size Bytes */
             size_bytes: number;
+        };
+        /**
+         * OfferedSize
+         * @description What a server or a run may use, what it is for, and what an hour of it costs.
+         */
+        OfferedSize: {
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+            /** Description */
+            description: string;
+            /** Cpu */
+            cpu: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Gpu */
+            gpu: number;
+            /** Price Per Hour */
+            price_per_hour: string | null;
+        };
+        /**
+         * OfferedSizes
+         * @description The sizes that there are, and what of this machine nobody uses now.
+         */
+        OfferedSizes: {
+            /** Default */
+            default: string;
+            /** Currency */
+            currency: string;
+            /** Sizes */
+            sizes: components["schemas"]["OfferedSize"][];
+            free: components["schemas"]["Free"];
         };
         /**
          * OnAsset
@@ -2977,6 +3078,35 @@ export interface operations {
             };
         };
     };
+    get_me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_metrics: {
         parameters: {
             query?: never;
@@ -3462,6 +3592,35 @@ export interface operations {
                     "application/json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_sizes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OfferedSizes"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
