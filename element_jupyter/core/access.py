@@ -47,6 +47,11 @@ class Person(Value):
         """The teams whose things are listed; None: all."""
         return None if self.admin else frozenset(self.levels)
 
+    @property
+    def suspended(self) -> bool:
+        """Whether not even their own team is theirs, so that they may do nothing."""
+        return self.name not in self.levels
+
     def is_in(self, team: str) -> bool:
         return self.sees is None or team in self.sees
 

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import setproctitle
 from tornado.httpserver import HTTPServer
@@ -32,6 +33,7 @@ from element_jupyter.adapters.blobs import FsspecBlobs, collect, restore
 from element_jupyter.adapters.cron import CroniterWallClock
 from element_jupyter.adapters.event_files import EventFiles
 from element_jupyter.adapters.forkserver import Child, ForkServer, Spawn
+from element_jupyter.adapters.hub.identity import HubPeople
 from element_jupyter.adapters.job_files.job_yaml import JobYaml
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.kernelspecs import installed_kernels
@@ -51,6 +53,7 @@ from element_jupyter.platform.admin_files import sizes
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
+from element_jupyter.platform.hub.access import HubAccess, hub_access
 from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.ports import kept_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE
@@ -64,7 +67,7 @@ from element_jupyter.service.mount import LOOPBACK, Mounted
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.services import Services
-from element_jupyter.service.sign_in import LocalSignIn
+from element_jupyter.service.sign_in import HubSignIn, LocalSignIn
 
 log = logging.getLogger("element")
 
@@ -91,10 +94,13 @@ class NoAirflow:
 
 
 @asynccontextmanager
-async def serving(settings: config.Element, *, fires_here: bool = True) -> AsyncIterator[str]:
+async def serving(
+    settings: config.Element, *, hub: HubAccess | None = None, fires_here: bool = True
+) -> AsyncIterator[str]:
     """Run the control plane; yields its URL once it answers.
 
-    Unless something `fires_here`, jobs with a schedule are refused.
+    With a `hub`, its people are let in besides the administrator of this machine. Unless something
+    `fires_here`, jobs with a schedule are refused.
 
     Raises:
         Unavailable: the database does not answer, or the port is taken.
@@ -121,7 +127,7 @@ async def serving(settings: config.Element, *, fires_here: bool = True) -> Async
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{sockets[0].getsockname()[1]}"
         api = f"{url}/api/v1"
-        mounted = await _composed(stack, settings, data, api, fires_here=fires_here)
+        mounted = await _composed(stack, settings, data, api, hub, fires_here=fires_here)
         server = HTTPServer(
             application(mounted), max_body_size=1 << 40, idle_connection_timeout=120
         )
@@ -134,7 +140,13 @@ async def serving(settings: config.Element, *, fires_here: bool = True) -> Async
 
 
 async def _composed(
-    stack: AsyncExitStack, settings: config.Element, data: Data, url: str, *, fires_here: bool
+    stack: AsyncExitStack,
+    settings: config.Element,
+    data: Data,
+    url: str,
+    hub: HubAccess | None,
+    *,
+    fires_here: bool,
 ) -> Mounted:
     await asyncio.to_thread(migrate, settings.database_url)
     engine = connect(settings.database_url)
@@ -145,6 +157,9 @@ async def _composed(
     files = _job_files(settings, clock)
     await asyncio.to_thread(files.load)
     run_store = SqlRunStore(engine)
+    people = HubPeople(hub.api_url, hub.token_file) if hub else None
+    if people is not None:
+        stack.push_async_callback(people.close)
     provisioner = LocalRuns(
         functools.partial(restore, blobs), _runners_environment(), _forker(data.run / "runner.sock")
     )
@@ -212,6 +227,8 @@ async def _composed(
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_cancelled, task)
     person = Person(name=settings.owner, levels={settings.owner: Level.LEAD}, admin=True)
+    local = LocalSignIn(local_token(settings.token_file), person, runs.sign_in)
+    sign_in = HubSignIn(local, hub.services, people.whoami) if hub and people else local
     return Mounted(
         Services(
             jobs=jobs,
@@ -226,12 +243,19 @@ async def _composed(
             openapi=openapi_document,
             sizes=known_sizes,
             free=FreeNow(),
+            hub=hub is not None,
         ),
-        LocalSignIn(local_token(settings.token_file), person, runs.sign_in),
+        sign_in,
         spool=settings.data / "spool",
-        hosts=LOOPBACK | {settings.host},
+        hosts=LOOPBACK | {settings.host} | _public_host(settings),
         observe=http_metrics.observe,
     )
+
+
+def _public_host(settings: config.Element) -> set[str]:
+    """Return the name that a proxy in front passes on."""
+    host = urlsplit(settings.public_url).hostname
+    return {f"[{host}]" if ":" in host else host} if host else set()
 
 
 def _wind_down_when_told(stack: AsyncExitStack, runs: Runs) -> None:
@@ -290,7 +314,7 @@ def _forker(socket: Path) -> Fork:
 
 def _runners_environment() -> dict[str, str]:
     """Return the environment of runs: the person's own, without the database's password."""
-    hidden = {"ELEMENT_DATABASE_URL", DATABASE_VARIABLE}
+    hidden = {"ELEMENT_DATABASE_URL", "ELEMENT_HUB_TOKEN_FILE", DATABASE_VARIABLE}
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
@@ -342,7 +366,9 @@ async def _main(settings: config.Element, *, fires_here: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(serving(settings, fires_here=fires_here))
+        url = await stack.enter_async_context(
+            serving(settings, hub=hub_access(), fires_here=fires_here)
+        )
         log.info("the control plane answers at %s", url)
         await stop.wait()
         log.info("the control plane stops")

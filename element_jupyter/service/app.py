@@ -20,7 +20,7 @@ from element_jupyter.service import (
     usage_routes,
 )
 from element_jupyter.service.http import Route
-from element_jupyter.service.mount import Mounted, handlers
+from element_jupyter.service.mount import API, Mounted, handlers
 
 ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
@@ -34,9 +34,13 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
+BEHIND_PROXY = "/services/element"
+"""Where the Hub's proxy has the same; it passes paths on as they are."""
+
+
 def application(mounted: Mounted, routes: Iterable[Route] = ROUTES) -> Application:
     """Return the Tornado application that answers the routes, and a `Problem` elsewhere."""
-    return Application(handlers(routes, mounted), log_function=_silent)
+    return Application(handlers(routes, mounted, (API, BEHIND_PROXY + API)), log_function=_silent)
 
 
 @cache

@@ -11,10 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import mimetypes
-import os
 import re
 import secrets
-import stat
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -22,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -47,6 +45,7 @@ from element_jupyter.service.http import (
     Route,
     TextAnswer,
 )
+from element_jupyter.service.served_files import open_inside
 from element_jupyter.service.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -57,6 +56,8 @@ CHUNK_BYTES = 1 << 20
 DISCARD_BYTES = 50_000_000
 EVENTS_PER_FLUSH = 200
 END_SECONDS = 3.0
+RECOGNISED_SECONDS = 30.0
+"""How long the reader of a stream is taken for whom they were; then they are asked for anew."""
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """What a browser may do with an answer that it shows: a notebook's HTML is not to be trusted."""
 
@@ -79,6 +80,7 @@ class Mounted:
     observe: Callable[[str, str, int, float], None] = lambda *_: None
     """Told verb, path template, status and seconds of every request."""
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS
+    recognised_seconds: float = RECOGNISED_SECONDS
     waiting: dict[asyncio.Task[Any], asyncio.Event] = field(default_factory=dict)
     """The streams and long polls under way, which a shutdown ends; set once they are answered."""
     busy: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -99,14 +101,19 @@ class Mounted:
             await asyncio.wait(self.busy, timeout=END_SECONDS)
 
 
-def handlers(routes: Iterable[Route], mounted: Mounted, prefix: str = API) -> list[Any]:
-    """Return the Tornado handlers of the routes, and one for every other path."""
+def handlers(
+    routes: Iterable[Route], mounted: Mounted, prefixes: Iterable[str] = (API,)
+) -> list[Any]:
+    """Return the Tornado handlers of the routes, and one for every other path.
+
+    What is at the root is there only, and not below any of the `prefixes`.
+    """
     by_path: dict[str, dict[str, Route]] = defaultdict(dict)
     for route in routes:
-        path = route.path if route.at_root else prefix + route.path
-        if route.method in by_path[path]:
-            raise TypeError(f"{route.method} {path} is there twice")
-        by_path[path][route.method] = route
+        for path in [route.path] if route.at_root else [each + route.path for each in prefixes]:
+            if route.method in by_path[path]:
+                raise TypeError(f"{route.method} {path} is there twice")
+            by_path[path][route.method] = route
     # a path with fewer parameters is the more exact one: /jobs/a before /jobs/{name}
     ordered = sorted(by_path, key=lambda path: (path.count("{"), path))
     return [
@@ -328,10 +335,16 @@ class RouteHandler(web.RequestHandler):
         events = aiter(stream.events)
         coming = asyncio.ensure_future(anext(events))
         unsent = 0
+        recognised_at = time.monotonic()
         try:
             await self.flush()
             while True:
                 done, _ = await asyncio.wait([coming], timeout=self.mounted.keep_alive_seconds)
+                if time.monotonic() - recognised_at > self.mounted.recognised_seconds:
+                    if await self._caller() != self.who:
+                        self._cut()  # who comes back is let in as whom they are now, or is not
+                        return
+                    recognised_at = time.monotonic()
                 if not done:
                     self.write(": still here\n\n")
                     await self.flush()
@@ -375,7 +388,7 @@ class RouteHandler(web.RequestHandler):
     # ---------------------------------------------------------------------------------------- files
 
     async def _send_file(self, answer: FileAnswer) -> None:
-        file, size_bytes = await asyncio.to_thread(_open_inside, answer.root, answer.path)
+        file, size_bytes = await asyncio.to_thread(open_inside, answer.root, answer.path)
         name = answer.path.rsplit("/", 1)[-1]
         kind = answer.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         place = "attachment" if answer.attachment else "inline"
@@ -472,25 +485,3 @@ def _event_json(event: Any) -> bytes:
     if isinstance(event, bytes):
         return event
     return event.encode() if isinstance(event, str) else _JSON.dump_json(event)
-
-
-def _open_inside(root: Path, path: str) -> tuple[BinaryIO, int]:
-    """Open a regular file inside `root`, and say its size.
-
-    Raises:
-        NotFound: there is none, or the path or a link on it leads out.
-    """
-    missing = NotFound("There is no such file.")
-    try:
-        inside = (root / path).resolve(strict=True)
-        if not inside.is_relative_to(root.resolve(strict=True)):
-            raise missing
-        # what has become a link since it was resolved is refused, and a pipe does not block
-        descriptor = os.open(inside, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError, RuntimeError):
-        raise missing from None
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
-        os.close(descriptor)
-        raise missing
-    return os.fdopen(descriptor, "rb"), found.st_size
