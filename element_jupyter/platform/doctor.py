@@ -23,11 +23,13 @@ from uv import find_uv_bin
 
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, is_alive
+from element_jupyter.adapters.limits import Watchdog, expect
 from element_jupyter.adapters.sandbox import Bubblewrap
 from element_jupyter.config import Element
 from element_jupyter.core.errors import ElementError
 from element_jupyter.core.notebooks import ORDINARY_KERNEL
 from element_jupyter.core.values import Value
+from element_jupyter.platform.control_groups import control_groups
 from element_jupyter.platform.data import FORMAT, NEEDED_BYTES, Data
 from element_jupyter.platform.ports import LOOPBACK, is_free, kept_ports
 from element_jupyter.platform.state import is_running, read_state
@@ -116,6 +118,7 @@ class _Examination:
             self.kernels(),
             self.environments(),
             self.git(),
+            self.limits(),
             self.platform(),
         )
 
@@ -364,6 +367,21 @@ class _Examination:
                 "git",
                 "git is not installed, so snapshots take every file that .elementignore leaves.",
                 "Install it: apt install git.",
+            )
+
+    def limits(self) -> Iterator[Finding]:
+        if not self._config.hub:
+            return
+        method, refused = expect(control_groups())
+        message = f"Servers and runs are held to their sizes by {method}."
+        if method != Watchdog.method:
+            yield _ok("limits", message)
+        else:
+            yield _warn(
+                "limits",
+                f"{message} It looks at memory once a second, and at nothing else. "
+                f"Better ways: {' '.join(refused)}",
+                "Start the platform as root, or as a systemd service with Delegate=yes.",
             )
 
     def platform(self) -> Iterator[Finding]:

@@ -58,11 +58,11 @@ class Cgroups:
     def __init__(self, pid: int | None = None, root: Path = Path("/")) -> None:
         self._vmstat = root / "proc" / "vmstat"
         name = "self" if pid is None else str(pid)
-        places = _places(root, root / "proc" / name)
-        self._unified = places.get("")
-        self._memory = places.get("memory")
-        self._cpu = places.get("cpu")
-        self._cpu_time = places.get("cpuacct")
+        found = places(root, root / "proc" / name)
+        self._unified = found.get("")
+        self._memory = found.get("memory")
+        self._cpu = found.get("cpu")
+        self._cpu_time = found.get("cpuacct")
 
     def memory(self) -> MemoryGroup | None:
         """Return what counts against the memory limit, and it; None where there is none."""
@@ -129,7 +129,7 @@ class Cgroups:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where the group of a process is: the hierarchy's top that can be seen, and below it."""
 
     top: Path
@@ -140,7 +140,7 @@ class _Place:
         return self.top / self.inner
 
 
-def _places(root: Path, process: Path) -> dict[str, _Place]:
+def places(root: Path = Path("/"), process: Path = Path("/proc/self")) -> dict[str, Place]:
     """Return the places by controller; '' is that of version 2."""
     mounts: dict[str, tuple[str, Path]] = {}
     for line in _text(process / "mountinfo").splitlines():
@@ -151,7 +151,7 @@ def _places(root: Path, process: Path) -> dict[str, _Place]:
         place = (fields[3], root / fields[4].lstrip("/"))
         for controller in [""] if kind[0] == "cgroup2" else kind[2].split(","):
             mounts[controller] = place
-    places = {}
+    found = {}
     for line in _text(process / "cgroup").splitlines():
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
         for controller in controllers.split(","):
@@ -167,11 +167,11 @@ def _places(root: Path, process: Path) -> dict[str, _Place]:
                 inner = inner.relative_to("/")
                 if not (mounted / inner).is_dir():
                     inner = PurePosixPath()
-            places[controller] = _Place(mounted, inner)
-    return places
+            found[controller] = Place(mounted, inner)
+    return found
 
 
-def _upwards(place: _Place | None) -> Iterator[Path]:
+def _upwards(place: Place | None) -> Iterator[Path]:
     if place is not None:
         yield place.directory
         yield from (place.top / above for above in place.inner.parents)

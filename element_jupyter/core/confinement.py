@@ -1,0 +1,98 @@
+"""Keeping a server or a run within its size: what it may use and has used, and as whom it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+from element_jupyter.core.values import Name, Value
+
+
+class Account(Value):
+    """A person's account of the operating system."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    """All of its groups, `gid` among them."""
+    home: str
+    shell: str
+
+
+class Accounts(Protocol):
+    """The accounts that people's servers run as."""
+
+    def ensure(self, person: Name) -> Account:
+        """Return the person's account, which is made or unlocked where it must be.
+
+        Raises:
+            Forbidden: an account of that name belongs to somebody else, or cannot be had.
+            Unavailable: the system makes none.
+        """
+        ...
+
+
+class Allowance(Value):
+    """What the processes of one server may use together."""
+
+    memory_bytes: int
+    cpu: float
+    """Cores."""
+    processes: Annotated[int, Field(ge=16)] = 4096
+    """Processes and threads."""
+
+
+class Spent(Value):
+    """What they used; None where nothing counts it."""
+
+    peak_memory_bytes: int | None = None
+    """With the files that the system kept in memory for them, where control groups count."""
+    cpu_seconds: float | None = None
+    memory_kills: int = 0
+    """How many processes were killed for want of memory."""
+
+
+class Confinement(Protocol):
+    """Where the processes of one server are."""
+
+    @property
+    def entrances(self) -> tuple[str, ...]:
+        """Files; a process that writes `0` into each of them, as who made them, is inside."""
+        ...
+
+    def entered(self, pid: int) -> None:
+        """Take note of the first process inside."""
+        ...
+
+    def spent(self) -> Spent: ...
+
+    def end(self) -> Spent:
+        """Kill what is still inside, and take all away. What it used is the last reading."""
+        ...
+
+
+class Limiter(Protocol):
+    """A way to hold processes to an allowance."""
+
+    @property
+    def method(self) -> str:
+        """What does it, for people: `control groups, version 2`."""
+        ...
+
+    def confine(self, name: str, allowance: Allowance) -> Confinement:
+        """Make room for a server; what an earlier one of that name left behind is ended.
+
+        Raises:
+            Unavailable: the system refuses, and why.
+        """
+        ...
+
+    def find(self, name: str) -> Confinement | None:
+        """Return the room of a server that another process of ours has made."""
+        ...
+
+    def granted(self) -> tuple[Allowance, ...]:
+        """Return the allowances that are in force now."""
+        ...
