@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from element_jupyter.adapters.forkserver import (
+    Become,
     Exit,
     ForkServer,
     Spawn,
@@ -23,6 +27,9 @@ from element_jupyter.adapters.forkserver import (
     send_signal,
     started_ticks,
 )
+from element_jupyter.adapters.limits import Watchdog, probe
+from element_jupyter.adapters.resources.cgroups import places
+from element_jupyter.core.confinement import Allowance
 from element_jupyter.core.errors import Invalid, Unavailable
 from tests.platform_fixture import wait_until
 
@@ -43,6 +50,31 @@ def leave(code):
 def fail():
     raise ValueError("no such luck")
 
+def tell_who(path, secret):
+    told = {"uids": os.getresuid(), "gids": os.getresgid(), "groups": os.getgroups(),
+            "umask": os.umask(0), "environment": dict(os.environ), "cwd": os.getcwd()}
+    told["open"] = [number for number in range(3, 4096) if is_open(number)]
+    told["control groups"] = open("/proc/self/cgroup").read()
+    try:
+        os.setuid(0)
+        told["root again"] = True
+    except OSError:
+        told["root again"] = False
+    try:
+        open(secret).read()
+        told["secret"] = True
+    except OSError:
+        told["secret"] = False
+    with open(path, "w") as file:
+        json.dump(told, file)
+
+def is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
 def sleep(mark):
     with open(mark, "w") as file:
         file.write(str(os.getpid()))
@@ -51,14 +83,14 @@ def sleep(mark):
 
 
 class Server:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str, **environment: str) -> None:
         (directory / "children_for_test.py").write_text(CHILDREN)
         self.path = directory / "run" / "fork.sock"
         self.log = directory / "children.log"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "element_jupyter.platform.forkserver",
-             "--socket", str(self.path), "--preload", "children_for_test"],
-            env=os.environ | {"PYTHONPATH": f"{directory}:{Path.cwd()}", "GONE": "still here"},
+             "--socket", str(self.path), *options, "--preload", "children_for_test"],
+            env=os.environ | environment | {"PYTHONPATH": f"{directory}:{Path.cwd()}", "GONE": "still here"},
         )  # fmt: skip
         self.client = ForkServer(self.path)
 
@@ -236,3 +268,99 @@ def test_a_process_is_told_from_a_later_one_with_its_pid():
     stranger = Started(pid=os.getpid(), started_ticks=ticks + 1)
     assert not is_alive(stranger)
     assert not send_signal(stranger, signal.SIGKILL)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+NOBODY = pwd.getpwnam("nobody")
+
+
+@pytest.fixture
+def peoples_server(tmp_path) -> Iterator[Server]:
+    server = Server(tmp_path, "--for-people", SECRET_OF_ROOT="do not tell")
+    server.wait()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def somebodys(tmp_path_factory) -> Iterator[Path]:
+    """A directory of nobody's, which nobody can get at."""
+    directory = Path(tempfile.mkdtemp())
+    os.chown(directory, NOBODY.pw_uid, NOBODY.pw_gid)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@needs_root
+async def test_a_child_that_becomes_somebody_keeps_nothing_of_root(
+    peoples_server, somebodys, tmp_path
+):
+    secret = tmp_path / "secret"
+    secret.write_text("of root")
+    secret.chmod(0o600)
+    log = somebodys / "logs" / "child.log"
+    request = peoples_server.request(
+        "tell_who",
+        *(str(somebodys / "said"), str(secret)),
+        environment={"WORD": "given"},
+        directory=str(somebodys),
+        new_session=True,
+        die_with_server=False,
+        become=Become(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid, groups=(NOBODY.pw_gid,), umask=0o077),
+    ).model_copy(update={"log": str(log)})
+    child = await peoples_server.client.spawn(request)
+
+    assert await child.wait() == Exit(code=0)
+
+    told = json.loads((somebodys / "said").read_text())
+    assert told.pop("control groups")
+    assert told == {
+        "uids": [NOBODY.pw_uid] * 3,
+        "gids": [NOBODY.pw_gid] * 3,
+        "groups": [NOBODY.pw_gid],
+        "umask": 0o077,
+        "environment": {"WORD": "given"},
+        "cwd": str(somebodys),
+        "open": [],
+        "root again": False,
+        "secret": False,
+    }
+    assert log.stat().st_uid == NOBODY.pw_uid
+    environment = Path(f"/proc/{peoples_server.process.pid}/environ").read_bytes()
+    assert b"SECRET_OF_ROOT" not in environment
+
+
+@needs_root
+async def test_a_child_enters_its_control_groups_before_it_is_somebody(peoples_server, somebodys):
+    limiter = probe(
+        {name: place.directory for name, place in places().items()}, f"element-test-{os.getpid()}"
+    ).limiter
+    if isinstance(limiter, Watchdog):
+        pytest.skip("control groups may not be written here")
+    room = limiter.confine("nobody", Allowance(memory_bytes=256 << 20, cpu=1))
+    mark = somebodys / "mark"
+    child = await peoples_server.client.spawn(
+        peoples_server.request(
+            "sleep",
+            str(mark),
+            die_with_server=False,
+            become=Become(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid, entrances=room.entrances),
+        ).model_copy(update={"log": "/dev/null"})
+    )
+    wait_until(mark.exists)
+
+    room.end()
+
+    assert await child.wait() == Exit(signal=signal.SIGKILL)
+
+
+@needs_root
+async def test_a_fork_server_for_people_starts_nothing_as_root(peoples_server, somebodys):
+    with pytest.raises(Invalid, match="no process of its own"):
+        await peoples_server.client.spawn(peoples_server.request("leave", 0))
+    with pytest.raises(Invalid, match="uid"):
+        await peoples_server.client.spawn(
+            peoples_server.request("leave", 0).model_copy(
+                update={"become": Become.model_construct(uid=0, gid=0)}
+            )
+        )
