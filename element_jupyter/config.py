@@ -108,6 +108,12 @@ class Element(Configurable):
     snapshot_refuse_bytes = Int(
         200 * MEGABYTE, min=0, config=True, help="A larger snapshot is refused."
     )
+    run_artifact_bytes = Int(
+        10_000 * MEGABYTE,
+        min=0,
+        config=True,
+        help="What a run may leave in files besides its notebook, when its runner sends them here.",
+    )
     airflow_parallelism = Int(
         config=True, min=1, help="Airflow tasks at the same time. Default: cores, at least 2."
     )

@@ -1,7 +1,7 @@
 """Who may do what: pure decisions, asked by everything that answers a request.
 
 A caller is a `Person`, known by sign-in; the `Scheduler`, which is Airflow; or a `RunToken`, which
-a run's own process holds and which may report that run and nothing else. What is not granted here
+a run's own process holds and which is good for that run and nothing else. What is not granted here
 is refused.
 """
 
@@ -30,7 +30,7 @@ class Action(StrEnum):
     ADMINISTER = "administer"
     """What is nobody's team's: the platform itself."""
     REPORT = "report"
-    """Tell what a run does."""
+    """Tell what a run does, fetch what it needs, and hand over what it leaves."""
     PROVISION = "provision"
     """Take a run's ticket, and tell how its process ended."""
 

@@ -25,6 +25,15 @@ from element_jupyter.core.runs import (
 from element_jupyter.core.values import UtcTime, Value
 
 
+class TokenRecord(Value):
+    """What decides whether a run's token is good."""
+
+    sha256: str | None
+    started_at: UtcTime | None
+    finished_at: UtcTime | None
+    time_limit_seconds: float
+
+
 class RunRecord(Value):
     """A run with what only the control plane keeps about it."""
 

@@ -168,7 +168,11 @@ class Run(Value):
 
 
 class RunSpec(Value):
-    """`run.json`: everything that `python -m element_jupyter.runner` is told. No secrets in it."""
+    """Everything that a runner is told: `run.json`, or `GET /runs/{id}/spec`. No secrets in it.
+
+    What a runner is told by REST names no path of the control plane: its directories are relative,
+    and below one that the runner chooses.
+    """
 
     run_id: str
     owner: str = ""

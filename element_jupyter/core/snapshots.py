@@ -155,7 +155,7 @@ class Manifest(Value):
     def snapshot_id(self) -> str:
         return hashlib.sha256(self.to_json()).hexdigest()
 
-    @property
+    @cached_property
     def digests(self) -> frozenset[str]:
         """The blobs that a restore reads; a link needs none."""
         return frozenset(entry.digest for entry in self.entries if entry.link is None)

@@ -64,6 +64,7 @@ from element_jupyter.service.fires import Fires
 from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
 from element_jupyter.service.mount import LOOPBACK, Mounted
+from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.services import Services
@@ -236,6 +237,9 @@ async def _composed(
             fires=fires,
             blobs=blobs,
             limits=limits,
+            run_files=RunFiles(
+                settings.data / "runs", blobs, artifact_bytes=settings.run_artifact_bytes
+            ),
             orchestrator=orchestrator,
             clock=clock,
             version=_version(),

@@ -12,8 +12,8 @@ those named in the path come from there, those annotated with `Header` from a he
 from the query. All are validated against their annotations, which also make the OpenAPI document.
 
 A function returns a value (JSON), an `Answer` around one, an `EventStream`, a `FileAnswer`, a
-`TextAnswer`, or None; it raises errors of `core.errors`. The table knows nothing of a web
-framework: `app.py` mounts it on Tornado.
+`BlobAnswer`, a `TextAnswer`, or None; it raises errors of `core.errors`. The table knows nothing of
+a web framework: `app.py` mounts it on Tornado.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    BinaryIO,
+    Generic,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
@@ -118,6 +128,14 @@ class FileAnswer:
     """None: by the name's ending."""
     attachment: bool = True
     """Whether a browser saves it rather than shows it."""
+
+
+@dataclass(frozen=True)
+class BlobAnswer:
+    """Bytes of a file that has been opened for this answer, which closes it."""
+
+    file: BinaryIO
+    size_bytes: int
 
 
 @dataclass(frozen=True)

@@ -37,9 +37,11 @@ from element_jupyter.core.errors import (
     TooLarge,
     Unavailable,
 )
+from element_jupyter.service.files import open_inside
 from element_jupyter.service.http import (
     PUBLIC,
     Answer,
+    BlobAnswer,
     EventStream,
     FileAnswer,
     Route,
@@ -300,6 +302,8 @@ class RouteHandler(web.RequestHandler):
                     await self._stream(result)
                 case FileAnswer():
                     await self._send_file(result)
+                case BlobAnswer():
+                    await self._send(result.file, result.size_bytes, "application/octet-stream")
                 case TextAnswer():
                     self.set_header("Content-Type", result.media_type)
                     await self.finish(result.text)
@@ -392,9 +396,12 @@ class RouteHandler(web.RequestHandler):
         name = answer.path.rsplit("/", 1)[-1]
         kind = answer.media_type or mimetypes.guess_type(name)[0] or "application/octet-stream"
         place = "attachment" if answer.attachment else "inline"
+        self.set_header("Content-Disposition", f"{place}; filename*=UTF-8''{quote(name, safe='')}")
+        await self._send(file, size_bytes, kind)
+
+    async def _send(self, file: BinaryIO, size_bytes: int, kind: str) -> None:
         self.set_header("Content-Type", kind)
         self.set_header("Content-Length", str(size_bytes))
-        self.set_header("Content-Disposition", f"{place}; filename*=UTF-8''{quote(name, safe='')}")
         left = size_bytes
         try:
             while left and (chunk := await asyncio.to_thread(file.read, min(left, CHUNK_BYTES))):
@@ -404,7 +411,7 @@ class RouteHandler(web.RequestHandler):
         finally:
             file.close()  # at once: a reader who goes away cancels what is awaited
         if left:
-            log.warning("%s shrank while it was sent", answer.path)
+            log.warning("%s shrank while it was sent", self.request.path)
             self._cut()
             return
         await self.finish()

@@ -17,6 +17,7 @@ from element_jupyter.core.runs import Event
 from element_jupyter.core.schedules import Schedule
 from element_jupyter.service.http import (
     Answer,
+    BlobAnswer,
     EventStream,
     FileAnswer,
     Route,
@@ -140,7 +141,7 @@ def _value(kind: Any) -> Any:
     """Return the type of the JSON in an answer; None when there is none."""
     if get_origin(kind) in {Answer, EventStream}:
         return get_args(kind)[0]
-    return None if kind in {FileAnswer, TextAnswer, type(None), None} else kind
+    return None if kind in {FileAnswer, BlobAnswer, TextAnswer, type(None), None} else kind
 
 
 def _operation(route: Route, schemas: dict[_Key, Any]) -> dict[str, Any]:
@@ -197,7 +198,7 @@ def _answers(route: Route, schemas: dict[_Key, Any]) -> dict[str, Any]:
         schema = schemas.get((_name(route), f"answer {number}"))
         if get_origin(kind) is EventStream:
             content["text/event-stream"] = {"schema": schema}
-        elif kind is FileAnswer:
+        elif kind in {FileAnswer, BlobAnswer}:
             content["application/octet-stream"] = {}
         elif kind is TextAnswer:
             content["text/plain"] = {"schema": {"type": "string"}}

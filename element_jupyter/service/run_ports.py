@@ -14,7 +14,7 @@ from element_jupyter.core.admission import Created, Queue
 from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.fires import Known
 from element_jupyter.core.jobs import StoredJob
-from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.progress import RunRecord, TokenRecord
 from element_jupyter.core.resources.advice import Need
 from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 
@@ -42,6 +42,12 @@ class RunSettings:
     """Where runners find locks."""
     data_directory: Path | None = None
     """Where runners read the settings of environments; None: they use the installed kernels."""
+    tokens_expire: bool = False
+    """Whether a run's token ends with its time limit, though the run may not have ended.
+
+    For runners that this machine does not start. One of its own may be older than its limit, when
+    the machine has slept.
+    """
 
 
 class JobSource(Protocol):
@@ -68,7 +74,7 @@ class RunStore(Protocol):
     async def renew(self, run_id: str, until: datetime) -> Run: ...
     async def renew_all(self, until: datetime) -> None: ...
     async def get(self, run_id: str) -> RunRecord | None: ...
-    async def token(self, run_id: str) -> tuple[str | None, datetime | None]: ...
+    async def token(self, run_id: str) -> TokenRecord | None: ...
     async def executing(self) -> list[RunRecord]: ...
     async def expired(self, now: datetime) -> list[RunRecord]: ...
     async def next_deadline(self) -> datetime | None: ...

@@ -1,4 +1,4 @@
-"""REST of runs: asked for, followed, stopped, and what they leave; and what runners report."""
+"""REST of runs: asked for, followed, stopped, and and what they leave."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from element_jupyter.core.runs import (
     RunState,
     Trigger,
 )
-from element_jupyter.core.values import Name, UtcTime, Value
+from element_jupyter.core.values import Name, UtcTime
 from element_jupyter.service.http import (
     Accept,
     Answer,
@@ -31,25 +31,12 @@ from element_jupyter.service.http import (
     Route,
     allow,
 )
-from element_jupyter.service.runs import Heartbeat
 from element_jupyter.service.services import Services
 
 Cursor = Annotated[
     str | None, Field(max_length=1000, description="Where the page before ended: its next_cursor.")
 ]
 Limit = Annotated[int, Field(ge=1, le=200, description="Items on a page.")]
-
-
-class Report(Value):
-    """What a runner tells."""
-
-    events: Annotated[list[Event], Field(max_length=10_000)]
-
-
-class Accepted(Value):
-    """What of a report need not be told again."""
-
-    accepted: int
 
 
 async def create_run(services: Services, who: Person, body: RunRequest) -> Answer[Run]:
@@ -138,17 +125,6 @@ async def get_run_artifact(services: Services, who: Person, run_id: RunId, path:
     return FileAnswer(services.runs.directory(run_id) / "artifacts", path)
 
 
-async def report_run(services: Services, run_id: RunId, body: Report) -> Accepted:
-    """Take what a runner tells; for the run's own token only."""
-    return Accepted(accepted=await services.runs.report(run_id, body.events))
-
-
-async def heartbeat_run(services: Services, run_id: RunId) -> Heartbeat:
-    """Renew the run's lease; for the run's own token only."""
-    heartbeat: Heartbeat = await services.runs.heartbeat(run_id)
-    return heartbeat
-
-
 async def list_job_fires(
     services: Services, team: Name, name: Name, *, cursor: Cursor = None, limit: Limit = 50
 ) -> Page[FireRecord]:
@@ -172,7 +148,6 @@ def _event_id(text: str) -> int:
 
 _RUN = "/runs/{run_id}"
 _READ = allow(Action.READ)
-_REPORT = allow(Action.REPORT, run="run_id")
 
 ROUTES = (
     Route("POST", "/runs", create_run, access=allow(Action.RUN), body_limit_bytes=1_000_000),
@@ -182,8 +157,6 @@ ROUTES = (
     Route("POST", f"{_RUN}/stop", stop_run, access=allow(Action.RUN)),
     Route("GET", f"{_RUN}/notebook", get_run_notebook, access=_READ),
     Route("GET", f"{_RUN}/artifacts/{{path:path}}", get_run_artifact, access=_READ),
-    Route("POST", f"{_RUN}/events", report_run, access=_REPORT),
-    Route("POST", f"{_RUN}/heartbeat", heartbeat_run, access=_REPORT),
     Route(
         "GET",
         "/jobs/{team}/{name}/fires",

@@ -16,7 +16,16 @@ from typing import Final
 from element_jupyter.core.admission import unknown_run
 from element_jupyter.core.errors import Invalid
 from element_jupyter.core.progress import RunRecord, advance, check_report
-from element_jupyter.core.runs import Event, Run, RunState, StateChanged
+from element_jupyter.core.runs import (
+    Event,
+    NotebookSaved,
+    Run,
+    RunFinished,
+    RunStarted,
+    RunState,
+    StateChanged,
+)
+from element_jupyter.service.run_files import OUTPUT
 from element_jupyter.service.run_ports import RunSettings, RunStore, Streams
 
 log = logging.getLogger(__name__)
@@ -73,7 +82,9 @@ class RunStreams:
 
     async def _take(self, run_id: str, events: Sequence[Event]) -> int:
         stream = self._streams.stream(run_id)
-        until = datetime.now(UTC) + timedelta(seconds=self._settings.lease_seconds)
+        now = datetime.now(UTC)
+        until = now + timedelta(seconds=self._settings.lease_seconds)
+        events = [self._as_known_here(run_id, event, now) for event in events]
 
         def put(record: RunRecord) -> RunRecord:
             if record.run.state.ended:
@@ -87,6 +98,20 @@ class RunStreams:
         stream.announce()
         # a run that has ended has nothing to gain from hearing the same again
         return max(after.reported, events[-1].sequence if events else 0)
+
+    def _as_known_here(self, run_id: str, event: Event, now: datetime) -> Event:
+        """Put what the control plane knows better in place of what a runner says."""
+        notebook = str(self._settings.directory / run_id / OUTPUT)
+        match event:
+            # a path that a stranger names would be read to people
+            case NotebookSaved():
+                return event.model_copy(update={"path": notebook})
+            case RunFinished(output_path=str()):
+                return event.model_copy(update={"output_path": notebook})
+            case RunStarted(at=at) if at > now:
+                # its token is good for a time after this
+                return event.model_copy(update={"at": now})
+        return event
 
     def tell(
         self, run_id: str, state: RunState, reason: str = "", queue_position: int | None = None

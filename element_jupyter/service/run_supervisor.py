@@ -21,8 +21,9 @@ from element_jupyter.core.admission import told
 from element_jupyter.core.errors import Conflict, ElementError, Unavailable
 from element_jupyter.core.progress import RunRecord, ended, ended_silently
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef, Provisioner
-from element_jupyter.core.runs import RunSpec, RunState
+from element_jupyter.core.runs import Run, RunSpec, RunState
 from element_jupyter.service import run_metrics
+from element_jupyter.service.run_files import OUTPUT
 from element_jupyter.service.run_ports import RunSettings, RunStore, Streams
 from element_jupyter.service.run_streams import RunStreams
 
@@ -222,14 +223,29 @@ class Supervisor:
         await self._store.change(
             run.run_id, lambda now: now.model_copy(update={"token_sha256": digest})
         )
+        data = settings.data_directory
+        return self.remote_spec(run).model_copy(
+            update={
+                "project_directory": str(directory / "project"),
+                "output_directory": str(directory),
+                "blob_url": settings.blob_url,
+                "data_directory": str(data) if data else None,
+                "report_url": f"{settings.url()}/runs/{run.run_id}",
+                "token_file": str(token_file),
+            }
+        )
+
+    def remote_spec(self, run: Run) -> RunSpec:
+        """Return what a runner is told that sees nothing of the control plane's files."""
+        settings = self._settings
         return RunSpec(
             run_id=run.run_id,
             owner=run.owner,
             team=run.team,
             size=run.size,
             notebook=run.notebook,
-            project_directory=str(directory / "project"),
-            output_directory=str(directory),
+            project_directory="project",
+            output_directory=".",
             parameters=run.parameters,
             allow_extra_parameters=run.allow_extra_parameters,
             kernel=run.kernel,
@@ -237,15 +253,12 @@ class Supervisor:
             cell_time_limit_seconds=run.cell_time_limit_seconds,
             stop_grace_seconds=settings.stop_grace_seconds,
             snapshot_id=run.snapshot_id,
-            blob_url=settings.blob_url,
-            data_directory=str(settings.data_directory) if settings.data_directory else None,
+            data_directory="." if settings.data_directory else None,
             environment_id=run.environment_id,
             lock_id=run.lock_id,
             definition=run.definition or "",
             python=run.python or "",
             environment_pointer=run.environment,
-            report_url=f"{settings.url()}/runs/{run.run_id}",
-            token_file=str(token_file),
             heartbeat_seconds=settings.lease_seconds / 6,
             environment={"ELEMENT_RUN_ID": run.run_id},
         )
@@ -262,7 +275,7 @@ class Supervisor:
         # what the kernel left behind must not write into artifacts that are being listed
         await asyncio.to_thread(self._provisioner.kill, process, run_id)
         artifacts = await asyncio.to_thread(self._provisioner.artifacts, directory)
-        output = directory / "output.ipynb"
+        output = directory / OUTPUT
         written = str(output) if await asyncio.to_thread(output.is_file) else None
 
         def settled(record: RunRecord) -> RunRecord:
@@ -397,7 +410,8 @@ class Supervisor:
         for run_id in await asyncio.to_thread(self._with_project):
             with suppress(Unavailable):
                 record = await self._store.get(run_id)
-                if record is None or record.run.state.ended:
+                # a run that is not known here may be another control plane's
+                if record is not None and record.run.state.ended:
                     await self._provisioner.clean(self.directory(run_id))
 
     def _with_project(self) -> list[str]:

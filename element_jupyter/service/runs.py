@@ -12,21 +12,32 @@ from typing import Final
 
 from element_jupyter.core.access import Person, RunToken
 from element_jupyter.core.admission import unknown_run
-from element_jupyter.core.errors import Conflict, Unavailable
+from element_jupyter.core.errors import Conflict, Forbidden, Unavailable
 from element_jupyter.core.fires import Known, refusal
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
-from element_jupyter.core.progress import RunRecord, ended, pinned
+from element_jupyter.core.progress import RunRecord, TokenRecord, ended, pinned
 from element_jupyter.core.provisioning import Provisioner
 from element_jupyter.core.resources.advice import LOOKED_AT, Advice, advise
-from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
+from element_jupyter.core.runs import (
+    Artifact,
+    Event,
+    FireRecord,
+    Run,
+    RunRequest,
+    RunSpec,
+    RunState,
+    Trigger,
+)
 from element_jupyter.core.schedules import WallClock
 from element_jupyter.core.values import Value
+from element_jupyter.service.run_files import OUTPUT
 from element_jupyter.service.run_ports import JobSource, RunCheck, RunSettings, RunStore, Streams
 from element_jupyter.service.run_requests import Requests
 from element_jupyter.service.run_supervisor import Supervisor
 
 _LATE_REPORTS: Final = timedelta(minutes=10)
-"""How long after its end a run's token may still report."""
+"""How long after its end, or its time limit, a run's token may still report and hand over."""
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Heartbeat(Value):
@@ -237,13 +248,22 @@ class Runs:
         if not dot:
             return None
         with self._heard():
-            digest, finished_at = await self._store.token(run_id)
+            known = await self._store.token(run_id)
         given = hashlib.sha256(token.encode()).hexdigest()
-        if digest is None or not secrets.compare_digest(digest, given):
+        if known is None or not secrets.compare_digest(known.sha256 or "", given):
             return None
-        if finished_at is not None and datetime.now(UTC) - finished_at > _LATE_REPORTS:
+        if datetime.now(UTC) > self._good_until(known):
             return None
         return RunToken(run_id=run_id)
+
+    def _good_until(self, token: TokenRecord) -> datetime:
+        if token.finished_at is not None:
+            return token.finished_at + _LATE_REPORTS
+        settings = self._settings
+        if not settings.tokens_expire or token.started_at is None:
+            return _NEVER  # a run that does not start is ended by its lease
+        seconds = token.time_limit_seconds + settings.stop_grace_seconds
+        return token.started_at + timedelta(seconds=seconds) + _LATE_REPORTS
 
     async def report(self, run_id: str, events: Sequence[Event]) -> int:
         """Take a runner's events; returns the last sequence number that need not be told again.
@@ -266,6 +286,41 @@ class Runs:
             run = await self._store.renew(run_id, until)
         stop = run.state.ended or run.stop_requested_at is not None
         return Heartbeat(stop=stop, reason=run.reason if stop else "")
+
+    async def executed_by(self, run_id: str, *, late: bool = False) -> Run:
+        """Return the run of a runner that asks for something, or hands something over.
+
+        Raises:
+            Forbidden: the run has ended, unless it may be `late`.
+            NotFound: there is no such run.
+        """
+        with self._heard():
+            record = await self._store.get(run_id)
+        if record is None:
+            raise unknown_run(run_id)
+        if record.run.state.ended and not late:
+            raise Forbidden(f"The run {run_id} has ended: nothing is executed for it any more.")
+        return record.run
+
+    async def spec(self, run_id: str) -> RunSpec:
+        """Tell a runner what to execute; raises as `executed_by`."""
+        return self._supervisor.remote_spec(await self.executed_by(run_id))
+
+    async def handed_over(self, run_id: str, artifact: Artifact | None = None) -> None:
+        """Write down that a runner has handed over its notebook, or a file that the run left."""
+        output = str(self.directory(run_id) / OUTPUT)
+
+        def left(record: RunRecord) -> RunRecord:
+            if artifact is None:
+                return record.changed(output_path=output)
+            if not record.run.state.ended:
+                return record  # its files are listed at its end
+            others = [each for each in record.run.artifacts if each.path != artifact.path]
+            kept = sorted([*others, artifact], key=lambda each: each.path)
+            return record.changed(artifacts=tuple(kept))
+
+        with self._heard():
+            await self._store.change(run_id, left)
 
     @contextmanager
     def _heard(self) -> Iterator[None]:

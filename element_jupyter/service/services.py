@@ -16,6 +16,7 @@ from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 if TYPE_CHECKING:
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
+    from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.runs import Runs
 
 
@@ -35,6 +36,7 @@ class Services:
     fires: Fires
     blobs: Blobs
     limits: SnapshotLimits
+    run_files: RunFiles
     orchestrator: Orchestrator
     clock: WallClock
     version: str

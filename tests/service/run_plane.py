@@ -31,15 +31,17 @@ from element_jupyter.core.access import Person
 from element_jupyter.core.jobs import Job, StoredJob
 from element_jupyter.core.runs import Run, RunRequest
 from element_jupyter.core.teams import Level
-from element_jupyter.service import run_routes
+from element_jupyter.service import run_routes, runner_routes
 from element_jupyter.service.app import application
 from element_jupyter.service.mount import Mounted
+from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.sign_in import LocalSignIn
 
 ADA = Person(name="ada", levels=dict.fromkeys(("ada", "sales"), Level.LEAD))
 TOKEN = "ada's token"
+ARTIFACT_BYTES = 1_000_000
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -106,11 +108,15 @@ async def plane(
     )
     (data / "spool").mkdir(parents=True, exist_ok=True)
     mounted = Mounted(
-        services=SimpleNamespace(runs=runs, jobs=jobs),
+        services=SimpleNamespace(
+            runs=runs,
+            jobs=jobs,
+            run_files=RunFiles(data / "runs", blobs, artifact_bytes=ARTIFACT_BYTES),
+        ),
         sign_in=LocalSignIn(TOKEN, ADA, runs.sign_in),
         spool=data / "spool",
     )
-    server = HTTPServer(application(mounted, run_routes.ROUTES))
+    server = HTTPServer(application(mounted, run_routes.ROUTES + runner_routes.ROUTES))
     server.add_sockets(sockets)
     await runs.start()
     try:

@@ -46,7 +46,7 @@ from element_jupyter.adapters.sql.schema import (
 from element_jupyter.core.admission import Created, Queue, Waiting, admit, unknown_run
 from element_jupyter.core.errors import Conflict
 from element_jupyter.core.fires import Known
-from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.progress import RunRecord, TokenRecord
 from element_jupyter.core.resources.advice import Need
 from element_jupyter.core.runs import NEXT, FireRecord, Run, RunState, Trigger
 
@@ -385,15 +385,18 @@ class SqlRunStore:
             )
             return dict.fromkeys(RunState, 0) | {RunState(state): count for state, count in rows}
 
-    async def token(self, run_id: str) -> tuple[str | None, datetime | None]:
-        """Return the digest of a run's token and when the run ended; None twice without a run."""
+    async def token(self, run_id: str) -> TokenRecord | None:
+        """Return what is known of a run's token; None without a run."""
+        wanted = select(
+            runs.c.token_sha256, runs.c.started_at, runs.c.finished_at, runs.c.time_limit_seconds
+        ).where(runs.c.run_id == run_id)
         async with reading(self._engine) as connection:
-            row = (
-                await connection.execute(
-                    select(runs.c.token_sha256, runs.c.finished_at).where(runs.c.run_id == run_id)
-                )
-            ).one_or_none()
-            return (row[0], row[1]) if row is not None else (None, None)
+            row = (await connection.execute(wanted)).one_or_none()
+        if row is None:
+            return None
+        return TokenRecord(
+            sha256=row[0], started_at=row[1], finished_at=row[2], time_limit_seconds=row[3]
+        )
 
     async def snapshots(self) -> set[str]:
         """Name the snapshots that live runs need."""

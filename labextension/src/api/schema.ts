@@ -288,6 +288,24 @@ export interface paths {
         };
         /** Get a file that a run left */
         get: operations["get_run_artifact"];
+        /** Take a file that the run leaves; for the run's own token only */
+        put: operations["put_run_artifact"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/blobs/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a file of the run's project, or its lock before it starts; for its own token only */
+        get: operations["get_run_blob"];
         put?: never;
         post?: never;
         delete?: never;
@@ -374,6 +392,41 @@ export interface paths {
         };
         /** Get the executed notebook */
         get: operations["get_run_notebook"];
+        /** Take the executed notebook as it is now; for the run's own token only */
+        put: operations["put_run_notebook"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the manifest of the run's project; for the run's own token only, until it has ended */
+        get: operations["get_run_snapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/spec": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tell a runner what to execute; for the run's own token only, until the run has ended */
+        get: operations["get_run_spec"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2305,6 +2358,126 @@ export interface components {
              */
             idempotency_key?: string | null;
         };
+        /**
+         * RunSpec
+         * @description Everything that a runner is told: `run.json`, or `GET /runs/{id}/spec`. No secrets in it.
+         *
+         *     What a runner is told by REST names no path of the control plane: its directories are relative,
+         *     and below one that the runner chooses.
+         */
+        RunSpec: {
+            /** Run Id */
+            run_id: string;
+            /**
+             * Owner
+             * @default
+             */
+            owner: string;
+            /**
+             * Team
+             * @default
+             */
+            team: string;
+            /**
+             * Size
+             * @default null
+             */
+            size: string | null;
+            /** Notebook */
+            notebook: string;
+            /** Project Directory */
+            project_directory: string;
+            /** Output Directory */
+            output_directory: string;
+            /** Parameters */
+            parameters: {
+                [key: string]: components["schemas"]["JsonValue"];
+            };
+            /**
+             * Allow Extra Parameters
+             * @default false
+             */
+            allow_extra_parameters: boolean;
+            /**
+             * Kernel
+             * @default null
+             */
+            kernel: string | null;
+            /**
+             * Time Limit Seconds
+             * @default null
+             */
+            time_limit_seconds: number | null;
+            /**
+             * Cell Time Limit Seconds
+             * @default null
+             */
+            cell_time_limit_seconds: number | null;
+            /**
+             * Stop Grace Seconds
+             * @default 10
+             */
+            stop_grace_seconds: number;
+            /**
+             * Snapshot Id
+             * @default null
+             */
+            snapshot_id: string | null;
+            /**
+             * Blob Url
+             * @default null
+             */
+            blob_url: string | null;
+            /**
+             * Report Url
+             * @default null
+             */
+            report_url: string | null;
+            /**
+             * Token File
+             * @default null
+             */
+            token_file: string | null;
+            /**
+             * Heartbeat Seconds
+             * @default 5
+             */
+            heartbeat_seconds: number;
+            /** Environment */
+            environment: {
+                [key: string]: string;
+            };
+            /**
+             * Data Directory
+             * @default null
+             */
+            data_directory: string | null;
+            /**
+             * Environment Id
+             * @default null
+             */
+            environment_id: string | null;
+            /**
+             * Lock Id
+             * @default null
+             */
+            lock_id: string | null;
+            /**
+             * Definition
+             * @default
+             */
+            definition: string;
+            /**
+             * Python
+             * @default
+             */
+            python: string;
+            /**
+             * Environment Pointer
+             * @default null
+             */
+            environment_pointer: string | null;
+        };
         /** RunStarted */
         RunStarted: {
             /**
@@ -3301,6 +3474,72 @@ export interface operations {
             };
         };
     };
+    put_run_artifact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": unknown;
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_run_blob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     end_run_process: {
         parameters: {
             query?: never;
@@ -3497,6 +3736,101 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": unknown;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_run_notebook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": unknown;
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_run_snapshot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Manifest"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_run_spec: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunSpec"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
