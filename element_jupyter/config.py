@@ -135,12 +135,13 @@ class Element(Configurable):
     )
 
     hub = Bool(
+        False,
         config=True,
         help="""
-        Whether people sign in at a JupyterHub, which starts their servers and their runs.
+        Whether `element up` starts a JupyterHub, where people sign in and which starts their
+        servers and their runs.
 
-        Off: one person, by the token in the data directory. Default: on for `element up`; a server
-        or a command that was started without a Hub works without one.
+        Off: one person, by the token in the data directory, as the account that it was started by.
         """,
     )
     public_url = Unicode(

@@ -95,6 +95,7 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
                 "event": "ready",
                 "service_url": place.service_url,
                 "airflow_url": place.airflow_url,
+                "public_url": place.hub.public_url if place.hub else None,
                 "data_dir": str(settings.data),
             }
         )

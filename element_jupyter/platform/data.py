@@ -4,7 +4,7 @@ data.json      format of the directory       token        API token of the local
 up.lock        held by `element up`          state.json   what runs now
 ports.json     ports, kept so that URLs stay secrets/     0600 files
 run/           sockets                       logs/        one file per process
-postgres/  jobs/  blobs/  runs/  airflow/  dags/
+postgres/  jobs/  blobs/  runs/  airflow/  dags/  hub/  proxy/
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Data:
         self.ports_file = root / "ports.json"
         self.postgres = root / "postgres"
         self.airflow = root / "airflow"
+        self.hub = root / "hub"
+        self.proxy = root / "proxy"
         self.dags = root / "dags"
         self.logs = root / "logs"
         self.run = root / "run"

@@ -12,7 +12,13 @@ from element_jupyter.core.errors import Conflict, Invalid
 from element_jupyter.platform.data import Data, write_private
 
 LOOPBACK: Final = "127.0.0.1"
-_PREFERRED: Final = {"service": 8650, "airflow": 8651}
+_PREFERRED: Final = {
+    "service": 8650,
+    "airflow": 8651,
+    "public": 8600,
+    "hub": 8652,
+    "proxy": 8653,
+}
 
 
 def choose_ports(data: Data, config: Element) -> dict[str, int]:
@@ -23,7 +29,11 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
         Invalid: the same port is given twice.
     """
     kept = kept_ports(data)
-    given = {"service": config.port, "airflow": config.airflow_port}
+    given = dict.fromkeys(_PREFERRED, 0) | {
+        "service": config.port,
+        "airflow": config.airflow_port,
+        "public": config.public_port,
+    }
     if given["service"] and given["service"] == given["airflow"]:
         raise Invalid(
             f"Port {config.port} is given for the control plane and for Airflow.",
@@ -32,7 +42,7 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
         )
     chosen: dict[str, int] = {}
     for name, preferred in _PREFERRED.items():
-        host = config.host if name == "service" else LOOPBACK
+        host = config.host if name in {"service", "public"} else LOOPBACK
         taken = {*chosen.values(), *given.values()} - {given[name]}
         port = given[name] or kept.get(name, 0)
         if not port or port in taken:
@@ -49,7 +59,13 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
     return chosen
 
 
-_OPTION: Final = {"service": "--port", "airflow": "ELEMENT_AIRFLOW_PORT"}
+_OPTION: Final = {
+    "service": "--port",
+    "airflow": "ELEMENT_AIRFLOW_PORT",
+    "public": "ELEMENT_PUBLIC_PORT",
+    "hub": "`ports.json` in the data directory",
+    "proxy": "`ports.json` in the data directory",
+}
 
 
 def kept_ports(data: Data) -> dict[str, int]:

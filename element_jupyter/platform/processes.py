@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final
 
 import httpx
@@ -26,11 +27,24 @@ def execute(
 ) -> Executed:
     """Start `python -m module` with its output in the log `name`; it dies with this process."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    command = [sys.executable, "-m", module, *arguments]
+    return execute_program(data, name, command, inherited | environment)
+
+
+def execute_program(
+    data: Data,
+    name: str,
+    command: list[str],
+    environment: dict[str, str],
+    directory: Path | None = None,
+) -> Executed:
+    """Start a program with exactly this environment, as `execute` does."""
     with data.open_log(name).open("ab") as log:
         return Executed(
             subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                env=inherited | environment,
+                command,
+                env=environment,
+                cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -49,6 +49,8 @@ class PlatformState(Value):
     started_at: datetime
     service_url: str
     airflow_url: str | None
+    public_url: str | None = None
+    """What people open; None where nobody signs in."""
     ready: bool
     processes: dict[str, ProcessState]
 

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from element_jupyter.adapters.forkserver import Started, send_signal, started_ti
 from element_jupyter.config import Element
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
 from element_jupyter.platform.data import Data
+from element_jupyter.platform.hub.components import hub_components
+from element_jupyter.platform.hub.setup import HubSetup, public_url
 from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE, answers, execute, fork_server
@@ -42,6 +44,7 @@ Report = Callable[[Component, Status], None]
 
 _SCHEDULING: Final = frozenset({"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"})
 """What would try a task again at once whose run is stopped."""
+_DATABASES: Final = ("element", "airflow", "hub")
 _LOOK_SECONDS: Final = 5.0
 """How often one that was started on demand looks whether a notebook runs."""
 
@@ -67,6 +70,8 @@ class Place:
     airflow_port: int
     database_url: str
     airflow_database_url: str
+    hub: HubSetup | None = None
+    """Where people sign in; None for one person, by token."""
 
 
 class Platform:
@@ -222,6 +227,7 @@ class Platform:
             started_at=self._started_at,
             service_url=place.service_url,
             airflow_url=place.airflow_url,
+            public_url=place.hub.public_url if place.hub else None,
             ready=supervisor.all_ready,
             processes=processes,
         )
@@ -236,7 +242,7 @@ class Platform:
         else:
             log = self._data.open_log("postgres")
             server = self._embedded = postgres.EmbeddedPostgres(self._data.postgres, log)
-            urls = (server.url("element", "psycopg"), server.url("airflow", "psycopg"))
+            urls = tuple(server.url(name, "psycopg") for name in _DATABASES)
             components = [_embedded_postgres(server, self._data)]
         with_airflow = self._config.airflow and not self._on_demand
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
@@ -248,10 +254,25 @@ class Platform:
             database_url=urls[0],
             airflow_database_url=urls[1],
         )
+        if self._config.hub and not self._on_demand:
+            place = replace(place, hub=self._hub_setup(ports, place, urls[2]))
         return components, place
 
-    def _given_databases(self) -> tuple[str, str]:
-        """Return the URLs of the control plane's and Airflow's database, both of which exist."""
+    def _hub_setup(self, ports: dict[str, int], place: Place, database_url: str) -> HubSetup:
+        bind_url, opened = public_url(self._config, ports["public"])
+        return HubSetup(
+            bind_url=bind_url,
+            public_url=opened,
+            hub_port=ports["hub"],
+            proxy_port=ports["proxy"],
+            database_url=database_url,
+            service_url=place.service_url,
+            airflow_url=place.airflow_url,
+            runner_socket=str(self._data.run / "runner.sock"),
+        )
+
+    def _given_databases(self) -> tuple[str, ...]:
+        """Return the URLs of the three databases, all of which exist."""
         url = postgres.parse_url(self._config.database_url, "database_url")
         given = self._config.airflow_database_url
         second = (
@@ -260,11 +281,11 @@ class Platform:
             else url.set(database=f"{url.database}_airflow")
         )
         texts = []
-        for each in (url, second):
+        for each in (url, second, url.set(database=f"{url.database}_hub")):
             text = each.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
             postgres.ensure_database(text, str(each.database))
             texts.append(text)
-        return texts[0], texts[1]
+        return tuple(texts)
 
     def _components(self, database: list[Component], place: Place) -> list[Component]:
         needs = tuple(component.name for component in database)
@@ -280,6 +301,10 @@ class Platform:
                 parallelism=self._config.airflow_parallelism,
             )
             components.extend(airflow_components(airflow, self._data, self._http, needs))
+        if place.hub is not None:
+            components.extend(
+                hub_components(self._config, self._data, self._http, place.hub, (*needs, "service"))
+            )
         return components
 
     def _service(self, needs: tuple[str, ...], place: Place) -> Component:
@@ -315,8 +340,8 @@ def _embedded_postgres(server: postgres.EmbeddedPostgres, data: Data) -> Compone
     async def ready() -> bool:
         if not server.is_ready():
             return False
-        server.ensure_database("element")
-        server.ensure_database("airflow")
+        for name in _DATABASES:
+            server.ensure_database(name)
         return True
 
     async def healthy() -> bool:

@@ -45,7 +45,7 @@ async def test_a_route_is_there_a_moment_after_it_was_added(tmp_path):
             traefik_api_url=_setting(hub, "traefik_api_url"),
             traefik_api_username="hub",
             traefik_api_password="tests-only",
-            dynamic_config_file=str(hub.directory / "rules.toml"),
+            dynamic_config_file=str(hub.directory / "routes.yaml"),
         )
         await proxy.add_route("/first/", hub.url, {})  # it looks around first, once
         began = time.monotonic()

@@ -1,0 +1,149 @@
+"""`configure(c)`: everything of JupyterHub that Element needs, in one call.
+
+What an administrator may want otherwise is set after the call; what people are given (sizes, teams)
+is in YAML files, which are read again when they change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from element_jupyter import config
+from element_jupyter.platform.data import Data
+from element_jupyter.platform.hub.components import ROUTES
+from element_jupyter.platform.hub.setup import (
+    AIRFLOW_PREFIX,
+    SERVICE_PREFIX,
+    HubSetup,
+    Secrets,
+    read_setup,
+)
+
+_CONTROL_PLANE: Final = "element"
+_AIRFLOW: Final = "airflow"
+
+_ASKS_IN_A_PERSONS_NAME: Final = (
+    f"access:services!service={_CONTROL_PLANE}",
+    f"access:services!service={_AIRFLOW}",
+    "read:users!user",
+)
+"""What a person's server may do at the Hub besides its own business: say who they are."""
+
+
+def configure(c: Any) -> None:
+    """Configure the Hub that `element up` starts; `c` is what `get_config()` returned.
+
+    Raises:
+        Invalid: `element up` has not said where the Hub is to be, or a YAML file is wrong.
+    """
+    settings = config.load()
+    data = Data(settings.data)
+    setup = read_setup(data)
+    secrets = Secrets(data)
+    _addresses(c, data, setup, secrets)
+    _services(c, setup, secrets)
+
+
+def _addresses(c: Any, data: Data, setup: HubSetup, secrets: Secrets) -> None:
+    from element_jupyter.hub.proxy import ElementProxy
+
+    hub = c.JupyterHub
+    hub.bind_url = setup.bind_url
+    hub.public_url = setup.public_url
+    hub.hub_bind_url = f"http://127.0.0.1:{setup.hub_port}"
+    hub.db_url = setup.database_url
+    hub.cookie_secret = secrets.cookies
+    hub.ssl_cert, hub.ssl_key = setup.tls_cert, setup.tls_key
+    # people's servers, and the proxy, go on when the Hub ends, and are taken over when it is back
+    hub.cleanup_servers = False
+    hub.cleanup_proxy = False
+    # what passes through the proxy is no sign of a person: an open page must not keep a server
+    hub.last_activity_interval = 0
+    hub.allow_named_servers = True
+    hub.oauth_require_pkce = True
+    hub.proxy_class = ElementProxy
+    proxy = c.ElementProxy
+    proxy.should_start = False
+    proxy.dynamic_config_file = str(data.proxy / ROUTES)
+    proxy.traefik_api_url = f"http://127.0.0.1:{setup.proxy_port}"
+    proxy.traefik_api_username = "hub"
+    proxy.traefik_api_password = secrets.proxy
+    proxy.extra_dynamic_config = {
+        "http": {"middlewares": {"security": {"headers": _headers(setup)}}}
+    }
+    cookies: dict[str, Any] = {"samesite": "Lax"}
+    if setup.public_url.startswith("https:"):
+        cookies["secure"] = True
+    hub.tornado_settings = {"cookie_options": cookies}
+    if setup.public_url.startswith("https:"):
+        c.Spawner.args = ["--ServerApp.cookie_options={'secure': True, 'samesite': 'Lax'}"]
+
+
+def _headers(setup: HubSetup) -> dict[str, Any]:
+    """Headers of every answer; what may be in a page is each service's own to say."""
+    found: dict[str, Any] = {
+        "contentTypeNosniff": True,
+        "referrerPolicy": "same-origin",
+        "customFrameOptionsValue": "SAMEORIGIN",
+    }
+    if setup.public_url.startswith("https:"):
+        found |= {"stsSeconds": 31_536_000, "forceSTSHeader": True}
+    return found
+
+
+def _services(c: Any, setup: HubSetup, secrets: Secrets) -> None:
+    services: list[dict[str, Any]] = [
+        {
+            "name": _CONTROL_PLANE,
+            "url": setup.service_url,
+            "api_token": secrets.control_plane,
+            "display": False,
+        }
+    ]
+    if setup.airflow_url is not None:
+        services.append(
+            {
+                "name": _AIRFLOW,
+                "url": setup.airflow_url,
+                "api_token": secrets.airflow,
+                "oauth_client_id": f"service-{_AIRFLOW}",
+                "oauth_redirect_uri": f"{setup.origin}{AIRFLOW_PREFIX}auth/login_callback",
+                "oauth_no_confirm": True,
+                "oauth_client_allowed_scopes": [
+                    f"access:services!service={_AIRFLOW}",
+                    "read:users:name!user",
+                    "read:users:groups!user",
+                ],
+            }
+        )
+    c.JupyterHub.services = services
+    c.JupyterHub.load_roles = [
+        {
+            "name": "user",
+            "description": "Everyone who may sign in",
+            "scopes": ["self", *_ASKS_IN_A_PERSONS_NAME],
+        },
+        {
+            "name": "element-control-plane",
+            "description": "Starts and stops runs as their owners, and sees who is in which team",
+            "services": [_CONTROL_PLANE],
+            "scopes": ["servers", "list:users", "read:users", "read:groups"],
+        },
+        {
+            "name": "element-airflow",
+            "description": "Sees who is in which team",
+            "services": [_AIRFLOW] if setup.airflow_url is not None else [],
+            "scopes": ["read:users:name", "read:users:groups", "read:users"],
+        },
+    ]
+    c.Spawner.server_token_scopes = _scopes_of_server
+
+
+def _scopes_of_server(spawner: Any) -> list[str]:
+    """Return what a server may do at the Hub: less for a run's, which is nobody's editor."""
+    own = ["users:activity!user", "access:servers!server"]
+    options = spawner.user_options or {}
+    return own if "run" in options else [*own, *_ASKS_IN_A_PERSONS_NAME]
+
+
+__all__ = ["SERVICE_PREFIX", "configure"]

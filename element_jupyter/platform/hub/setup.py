@@ -1,0 +1,105 @@
+"""What `element up` tells the Hub: addresses, and where its secrets are; one private file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from element_jupyter.config import Element
+from element_jupyter.core.errors import Invalid
+from element_jupyter.core.values import Value
+from element_jupyter.platform.data import Data, write_private
+
+_FILE: Final = "hub.json"
+
+SERVICE_PREFIX: Final = "/services/element/"
+AIRFLOW_PREFIX: Final = "/services/airflow/"
+
+
+class HubSetup(Value):
+    """Where the Hub and what it works with are; written anew at each start."""
+
+    bind_url: str
+    """Where the proxy listens."""
+    public_url: str
+    """What people open; ends in `/`."""
+    hub_port: int
+    proxy_port: int
+    """Of the proxy's own REST interface, on the loopback address."""
+    database_url: str
+    service_url: str
+    """The control plane, on the loopback address."""
+    airflow_url: str | None = None
+    runner_socket: str | None = None
+    """Of the server that forks the processes of runs."""
+    tls_cert: str = ""
+    tls_key: str = ""
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.hub_port}/hub/api"
+
+    @property
+    def origin(self) -> str:
+        return self.public_url.rstrip("/")
+
+
+class Secrets:
+    """The tokens by which Hub, proxy, control plane and Airflow know one another."""
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    @property
+    def cookies(self) -> bytes:
+        """What the Hub signs cookies with; 32 bytes."""
+        return self._data.secret("hub-cookie-secret").encode()[:32]
+
+    @property
+    def proxy(self) -> str:
+        return self._data.secret("hub-proxy-password")
+
+    @property
+    def control_plane(self) -> str:
+        """By which the Hub knows the control plane."""
+        return self._data.secret("hub-control-plane-token")
+
+    @property
+    def hub(self) -> str:
+        """By which the control plane knows the Hub."""
+        return self._data.secret("hub-token")
+
+    @property
+    def airflow(self) -> str:
+        """By which the Hub knows Airflow; also its OAuth client's secret."""
+        return self._data.secret("hub-airflow-token")
+
+
+def write_setup(data: Data, setup: HubSetup) -> None:
+    """Write what the Hub is told at its next start."""
+    write_private(data.secrets / _FILE, setup.model_dump_json(indent=1) + "\n")
+
+
+def read_setup(data: Data) -> HubSetup:
+    """Read what `element up` wrote last.
+
+    Raises:
+        Invalid: it has not written anything that this Element reads.
+    """
+    path: Path = data.secrets / _FILE
+    try:
+        return HubSetup.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError) as error:
+        raise Invalid(
+            f"{path} does not say where the Hub is to be.", "`element up` writes it, and starts it."
+        ) from error
+
+
+def public_url(settings: Element, port: int) -> tuple[str, str]:
+    """Return where the proxy listens, and what people open."""
+    scheme = "https" if settings.tls_cert else "http"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    bind = f"{scheme}://{host}:{port}/"
+    return bind, (settings.public_url.rstrip("/") + "/") if settings.public_url else bind
