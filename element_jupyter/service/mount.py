@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote
 
 from pydantic import TypeAdapter
@@ -37,7 +37,6 @@ from element_jupyter.core.errors import (
     TooLarge,
     Unavailable,
 )
-from element_jupyter.service.files import open_inside
 from element_jupyter.service.http import (
     PUBLIC,
     Answer,
