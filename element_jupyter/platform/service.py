@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
@@ -34,6 +34,7 @@ from element_jupyter.adapters.cron import CroniterWallClock
 from element_jupyter.adapters.event_files import EventFiles
 from element_jupyter.adapters.forkserver import Child, ForkServer, Spawn
 from element_jupyter.adapters.hub.identity import HubPeople
+from element_jupyter.adapters.hub.servers import HubServers
 from element_jupyter.adapters.job_files.job_yaml import JobYaml
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.kernelspecs import installed_kernels
@@ -47,13 +48,15 @@ from element_jupyter.core.jobs import Job
 from element_jupyter.core.orchestration import Orchestrator
 from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
+from element_jupyter.core.sizes import Sizes
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
 from element_jupyter.platform.admin_files import sizes
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
-from element_jupyter.platform.hub.access import HubAccess, hub_access
+from element_jupyter.platform.hub.access import HANDED_OVER, HubAccess, hub_access
+from element_jupyter.platform.hub.runs import HubRuns
 from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.ports import kept_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE
@@ -161,15 +164,17 @@ async def _composed(
     people = HubPeople(hub.api_url, hub.token_file) if hub else None
     if people is not None:
         stack.push_async_callback(people.close)
-    provisioner = LocalRuns(
+    known_sizes = sizes(settings)
+    local_runs = LocalRuns(
         functools.partial(restore, blobs), _runners_environment(), _forker(data.run / "runner.sock")
     )
+    hub_runs = _hub_runs(stack, hub, local_runs, known_sizes) if hub else None
+    provisioner = hub_runs or local_runs
     stack.callback(provisioner.close)
     limits = SnapshotLimits(
         warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
     )
     pins = EnvironmentPins(settings, blobs, _runners_environment())
-    known_sizes = sizes(settings)
     checks = JobChecks(
         blobs,
         clock,
@@ -248,6 +253,7 @@ async def _composed(
             sizes=known_sizes,
             free=FreeNow(),
             hub=hub is not None,
+            launches=hub_runs,
         ),
         sign_in,
         spool=settings.data / "spool",
@@ -260,6 +266,14 @@ def _public_host(settings: config.Element) -> set[str]:
     """Return the name that a proxy in front passes on."""
     host = urlsplit(settings.public_url).hostname
     return {f"[{host}]" if ":" in host else host} if host else set()
+
+
+def _hub_runs(
+    stack: AsyncExitStack, hub: HubAccess, files: LocalRuns, sizes: Callable[[], Sizes]
+) -> HubRuns:
+    servers = HubServers(hub.api_url, hub.token_file.read_text(encoding="ascii").strip())
+    stack.push_async_callback(servers.close)
+    return HubRuns(servers, files, lambda: sizes().default)
 
 
 def _wind_down_when_told(stack: AsyncExitStack, runs: Runs) -> None:
@@ -318,7 +332,7 @@ def _forker(socket: Path) -> Fork:
 
 def _runners_environment() -> dict[str, str]:
     """Return the environment of runs: the person's own, without the database's password."""
-    hidden = {"ELEMENT_DATABASE_URL", "ELEMENT_HUB_TOKEN_FILE", DATABASE_VARIABLE}
+    hidden = {"ELEMENT_DATABASE_URL", DATABASE_VARIABLE} | HANDED_OVER
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 

@@ -18,8 +18,14 @@ from element_jupyter.adapters.forkserver import Started, send_signal, started_ti
 from element_jupyter.config import Element
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
 from element_jupyter.platform.data import Data
+from element_jupyter.platform.hub.access import (
+    API_URL,
+    PUBLIC_URL,
+    SPAWNER_TOKEN_FILE,
+    TOKEN_FILE,
+)
 from element_jupyter.platform.hub.components import hub_components
-from element_jupyter.platform.hub.setup import HubSetup, public_url
+from element_jupyter.platform.hub.setup import HubSetup, Secret, public_url
 from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE, answers, execute, fork_server
@@ -307,6 +313,17 @@ class Platform:
             )
         return components
 
+    def _hub_access(self, place: Place) -> dict[str, str]:
+        """Return what the control plane is told of the Hub."""
+        if place.hub is None:
+            return {}
+        return {
+            API_URL: place.hub.api_url,
+            TOKEN_FILE: Secret.CONTROL_PLANE.file(self._data),
+            SPAWNER_TOKEN_FILE: Secret.HUB.file(self._data),
+            PUBLIC_URL: place.hub.public_url,
+        }
+
     def _service(self, needs: tuple[str, ...], place: Place) -> Component:
         async def launch() -> Process:
             return execute(
@@ -317,7 +334,7 @@ class Platform:
                     *("--data", str(self._data.root), "--port", str(place.service_port)),
                     *(["--on-demand"] if self._on_demand else []),
                 ],
-                {DATABASE_VARIABLE: place.database_url},
+                {DATABASE_VARIABLE: place.database_url} | self._hub_access(place),
             )
 
         asked = answers(self._http, f"{place.service_url}/api/v1/health")

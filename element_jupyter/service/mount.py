@@ -46,7 +46,6 @@ from element_jupyter.service.http import (
     Route,
     TextAnswer,
 )
-from element_jupyter.service.served_files import open_inside
 from element_jupyter.service.spool import Spool
 
 log = logging.getLogger(__name__)

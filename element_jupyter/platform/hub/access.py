@@ -6,8 +6,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from element_jupyter.core.access import Who
+from element_jupyter.core.access import Hub, Scheduler, Who
+from element_jupyter.service.sign_in import digest_of
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,30 @@ class HubAccess:
     """Airflow and the Hub itself, by the digests of their tokens (`service.sign_in.digest_of`)."""
 
 
+API_URL: Final = "ELEMENT_HUB_API_URL"
+TOKEN_FILE: Final = "ELEMENT_HUB_TOKEN_FILE"  # noqa: S105 - names a variable
+"""The token by which the Hub knows the control plane."""
+SPAWNER_TOKEN_FILE: Final = "ELEMENT_HUB_SPAWNER_TOKEN_FILE"  # noqa: S105 - names a variable
+"""The token by which the control plane knows the Hub."""
+AIRFLOW_TOKEN_FILE: Final = "ELEMENT_AIRFLOW_TOKEN_FILE"  # noqa: S105 - names a variable
+PUBLIC_URL: Final = "ELEMENT_PUBLIC_URL"
+"""Sets `Element.public_url` where the configuration does not."""
+HANDED_OVER: Final = frozenset({API_URL, TOKEN_FILE, SPAWNER_TOKEN_FILE, AIRFLOW_TOKEN_FILE})
+
+
 def hub_access() -> HubAccess | None:
     """Return what `element up` has told this process; None without a Hub."""
-    url, file = os.environ.get("ELEMENT_HUB_API_URL"), os.environ.get("ELEMENT_HUB_TOKEN_FILE")
-    return HubAccess(url.rstrip("/"), Path(file)) if url and file else None
+    told = os.environ
+    url, file = told.get(API_URL), told.get(TOKEN_FILE)
+    if not (url and file):
+        return None
+    known: tuple[tuple[str, Who], ...] = (
+        (SPAWNER_TOKEN_FILE, Hub()),
+        (AIRFLOW_TOKEN_FILE, Scheduler()),
+    )
+    services = {
+        digest_of(Path(told[name]).read_text(encoding="ascii").strip()): who
+        for name, who in known
+        if told.get(name)
+    }
+    return HubAccess(url.rstrip("/"), Path(file), services)

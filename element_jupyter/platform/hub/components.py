@@ -18,6 +18,7 @@ import httpx
 
 from element_jupyter.config import Element
 from element_jupyter.core.errors import Unavailable
+from element_jupyter.platform.admin_files import packaged
 from element_jupyter.platform.data import Data, write_private
 from element_jupyter.platform.hub.setup import HubSetup, write_setup
 from element_jupyter.platform.processes import answers, execute_program
@@ -87,14 +88,7 @@ def _hub(
 def _config_file(data: Data) -> Path:
     """Return the administrator's own configuration of the Hub, or the one that is shipped."""
     own = data.root / "jupyterhub_config.py"
-    return own if own.is_file() else shipped("jupyterhub_config.py")
-
-
-def shipped(name: str) -> Path:
-    """Return a file of `hub_config/`, in a checkout or in what was installed."""
-    package = Path(__file__).parents[2]
-    installed = package / "hub_config" / name
-    return installed if installed.exists() else package.parent / "hub_config" / name
+    return own if own.is_file() else packaged("jupyterhub_config.py")
 
 
 def _environment(data: Data) -> dict[str, str]:

@@ -15,7 +15,7 @@ from element_jupyter.platform.hub.setup import (
     AIRFLOW_PREFIX,
     SERVICE_PREFIX,
     HubSetup,
-    Secrets,
+    Secret,
     read_setup,
 )
 
@@ -39,12 +39,11 @@ def configure(c: Any) -> None:
     settings = config.load()
     data = Data(settings.data)
     setup = read_setup(data)
-    secrets = Secrets(data)
-    _addresses(c, data, setup, secrets)
-    _services(c, setup, secrets)
+    _addresses(c, data, setup)
+    _services(c, data, setup)
 
 
-def _addresses(c: Any, data: Data, setup: HubSetup, secrets: Secrets) -> None:
+def _addresses(c: Any, data: Data, setup: HubSetup) -> None:
     from element_jupyter.hub.proxy import ElementProxy
 
     hub = c.JupyterHub
@@ -52,7 +51,7 @@ def _addresses(c: Any, data: Data, setup: HubSetup, secrets: Secrets) -> None:
     hub.public_url = setup.public_url
     hub.hub_bind_url = f"http://127.0.0.1:{setup.hub_port}"
     hub.db_url = setup.database_url
-    hub.cookie_secret = secrets.cookies
+    hub.cookie_secret = Secret.COOKIES.of(data).encode()[:32]
     hub.ssl_cert, hub.ssl_key = setup.tls_cert, setup.tls_key
     # people's servers, and the proxy, go on when the Hub ends, and are taken over when it is back
     hub.cleanup_servers = False
@@ -67,7 +66,7 @@ def _addresses(c: Any, data: Data, setup: HubSetup, secrets: Secrets) -> None:
     proxy.dynamic_config_file = str(data.proxy / ROUTES)
     proxy.traefik_api_url = f"http://127.0.0.1:{setup.proxy_port}"
     proxy.traefik_api_username = "hub"
-    proxy.traefik_api_password = secrets.proxy
+    proxy.traefik_api_password = Secret.PROXY.of(data)
     proxy.extra_dynamic_config = {
         "http": {"middlewares": {"security": {"headers": _headers(setup)}}}
     }
@@ -91,12 +90,12 @@ def _headers(setup: HubSetup) -> dict[str, Any]:
     return found
 
 
-def _services(c: Any, setup: HubSetup, secrets: Secrets) -> None:
+def _services(c: Any, data: Data, setup: HubSetup) -> None:
     services: list[dict[str, Any]] = [
         {
             "name": _CONTROL_PLANE,
             "url": setup.service_url,
-            "api_token": secrets.control_plane,
+            "api_token": Secret.CONTROL_PLANE.of(data),
             "display": False,
         }
     ]
@@ -105,7 +104,7 @@ def _services(c: Any, setup: HubSetup, secrets: Secrets) -> None:
             {
                 "name": _AIRFLOW,
                 "url": setup.airflow_url,
-                "api_token": secrets.airflow,
+                "api_token": Secret.AIRFLOW.of(data),
                 "oauth_client_id": f"service-{_AIRFLOW}",
                 "oauth_redirect_uri": f"{setup.origin}{AIRFLOW_PREFIX}auth/login_callback",
                 "oauth_no_confirm": True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -46,35 +47,27 @@ class HubSetup(Value):
         return self.public_url.rstrip("/")
 
 
-class Secrets:
-    """The tokens by which Hub, proxy, control plane and Airflow know one another."""
+class Secret(StrEnum):
+    """The secrets by which Hub, proxy, control plane and Airflow know one another: their files."""
 
-    def __init__(self, data: Data) -> None:
-        self._data = data
+    COOKIES = "hub-cookie-secret"
+    """What the Hub signs cookies with."""
+    PROXY = "hub-proxy-password"
+    CONTROL_PLANE = "hub-control-plane-token"
+    """By which the Hub knows the control plane."""
+    HUB = "hub-token"
+    """By which the control plane knows the Hub."""
+    AIRFLOW = "hub-airflow-token"
+    """By which the Hub knows Airflow; also the secret of its OAuth client."""
 
-    @property
-    def cookies(self) -> bytes:
-        """What the Hub signs cookies with; 32 bytes."""
-        return self._data.secret("hub-cookie-secret").encode()[:32]
+    def of(self, data: Data) -> str:
+        """Return it, made when it is first asked for."""
+        return data.secret(self.value)
 
-    @property
-    def proxy(self) -> str:
-        return self._data.secret("hub-proxy-password")
-
-    @property
-    def control_plane(self) -> str:
-        """By which the Hub knows the control plane."""
-        return self._data.secret("hub-control-plane-token")
-
-    @property
-    def hub(self) -> str:
-        """By which the control plane knows the Hub."""
-        return self._data.secret("hub-token")
-
-    @property
-    def airflow(self) -> str:
-        """By which the Hub knows Airflow; also its OAuth client's secret."""
-        return self._data.secret("hub-airflow-token")
+    def file(self, data: Data) -> str:
+        """Return the path of its file, which is there from then on."""
+        self.of(data)
+        return str(data.secrets / self.value)
 
 
 def write_setup(data: Data, setup: HubSetup) -> None:
