@@ -37,6 +37,7 @@ from element_jupyter.core.errors import (
     TooLarge,
     Unavailable,
 )
+from element_jupyter.service.files import open_inside
 from element_jupyter.service.http import (
     PUBLIC,
     Answer,
