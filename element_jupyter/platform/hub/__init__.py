@@ -1,1 +1,1 @@
-"""Composition of JupyterHub: how it is configured, started, and used by the control plane."""
+"""The Hub's parts, put together."""
