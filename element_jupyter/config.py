@@ -34,7 +34,7 @@ class Element(Configurable):
     host = Unicode(
         "127.0.0.1",
         config=True,
-        help="Address that the services listen on. Anything but loopback is refused for now.",
+        help="Address of the control plane: loopback only; others come by the proxy.",
     )
     port = Int(
         0,
@@ -150,7 +150,16 @@ class Element(Configurable):
         help="""
         The address that people open, e.g. `https://element.example.org`; one origin for all pages.
 
-        Empty: `http` (with a certificate `https`) on `host` and `public_port`.
+        Empty: `http` (with a certificate `https`) on `public_host` and `public_port`.
+        """,
+    )
+    public_host = Unicode(
+        "127.0.0.1",
+        config=True,
+        help="""
+        Address that the proxy listens on, which is all that others reach.
+
+        Anything but loopback needs a certificate, or a `public_url` that begins with `https`.
         """,
     )
     public_port = Int(
@@ -294,8 +303,8 @@ class Element(Configurable):
     def _loopback(self, proposal: Any) -> str:
         if proposal["value"] not in {"127.0.0.1", "::1", "localhost"}:
             raise TraitError(
-                f"Element.host is {proposal['value']!r}: this version signs in one local user with "
-                "a token and listens on loopback only (127.0.0.1, ::1 or localhost)."
+                f"Element.host is {proposal['value']!r}: the control plane listens on loopback "
+                "only (127.0.0.1, ::1 or localhost). Others reach the proxy: Element.public_host."
             )
         return str(proposal["value"])
 

@@ -30,6 +30,25 @@ def up(
     port: Annotated[
         int | None, typer.Option("--port", help="Port of the control plane.", show_default=False)
     ] = None,
+    public_port: Annotated[
+        int | None,
+        typer.Option("--public-port", help="Port that people open.", show_default=False),
+    ] = None,
+    public_host: Annotated[
+        str | None,
+        typer.Option(
+            "--public-host",
+            help="Address that others may open; needs a certificate.",
+            show_default=False,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option("--tls-cert", help="Certificate with its chain (PEM).", show_default=False),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option("--tls-key", help="Its private key (PEM).", show_default=False)
+    ] = None,
     leave_runs: Annotated[
         bool,
         typer.Option(
@@ -52,7 +71,14 @@ def up(
     Notebooks that run are stopped first, and waited for; a second Ctrl-C kills them. What is queued
     stays queued. With --json, a line for each thing that happens: `component`, `ready`, `stopped`.
     """
-    settings = config.load(data_dir=str(data) if data else None, port=port)
+    settings = config.load(
+        data_dir=str(data) if data else None,
+        port=port,
+        public_port=public_port,
+        public_host=public_host,
+        tls_cert=str(tls_cert) if tls_cert else None,
+        tls_key=str(tls_key) if tls_key else None,
+    )
     console = Console(stderr=True, highlight=False)
     tell = functools.partial(print_json, indent=None) if as_json else _nothing
     how = _How(leave_runs=leave_runs, on_demand=on_demand)
@@ -99,11 +125,13 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
                 "data_dir": str(settings.data),
             }
         )
+        shown = place.hub.public_url if place.hub else place.service_url
         console.print(
-            f"[bold]Element is ready[/]  {place.service_url}   data in {settings.data}",
-            soft_wrap=True,
+            f"[bold]Element is ready[/]  {shown}   data in {settings.data}", soft_wrap=True
         )
-        if place.airflow_url:
+        if place.hub is not None:
+            console.print(f"The control plane is at {place.service_url}. Ctrl-C stops everything.")
+        elif place.airflow_url:
             console.print(f"Airflow runs at {place.airflow_url}. Ctrl-C stops everything.")
 
     def waiting(waiting: Waiting) -> None:

@@ -40,9 +40,10 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
             "Give two different ports.",
             field="airflow_port",
         )
+    hosts = {"service": config.host, "public": config.public_host}
     chosen: dict[str, int] = {}
     for name, preferred in _PREFERRED.items():
-        host = config.host if name in {"service", "public"} else LOOPBACK
+        host = hosts.get(name, LOOPBACK)
         taken = {*chosen.values(), *given.values()} - {given[name]}
         port = given[name] or kept.get(name, 0)
         if not port or port in taken:

@@ -17,6 +17,7 @@ _FILE: Final = "hub.json"
 
 SERVICE_PREFIX: Final = "/services/element/"
 AIRFLOW_PREFIX: Final = "/services/airflow/"
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class HubSetup(Value):
@@ -91,8 +92,23 @@ def read_setup(data: Data) -> HubSetup:
 
 
 def public_url(settings: Element, port: int) -> tuple[str, str]:
-    """Return where the proxy listens, and what people open."""
+    """Return where the proxy listens, and what people open; both end in `/`.
+
+    Raises:
+        Invalid: passwords would cross the network in the clear, or half a certificate is given.
+    """
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise Invalid("A certificate needs its key.", "Give both --tls-cert and --tls-key.")
+    secure = bool(settings.tls_cert) or settings.public_url.startswith("https:")
+    if settings.public_host not in _LOOPBACK and not secure:
+        raise Invalid(
+            f"Element.public_host is {settings.public_host}: people's passwords would cross the "
+            "network unencrypted.",
+            "Give --tls-cert and --tls-key, or the https address of the proxy in front as "
+            "Element.public_url.",
+            field="public_host",
+        )
     scheme = "https" if settings.tls_cert else "http"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    host = f"[{settings.public_host}]" if ":" in settings.public_host else settings.public_host
     bind = f"{scheme}://{host}:{port}/"
     return bind, (settings.public_url.rstrip("/") + "/") if settings.public_url else bind
