@@ -23,7 +23,7 @@ _SAME_SECONDS: Final = 1.0
 """A wrapper passes Ctrl-C on to a program that has had it already."""
 
 
-def up(
+def up(  # noqa: PLR0917 - options of a command
     data: Annotated[
         Path | None, typer.Option("--data", help="Data directory.", show_default=False)
     ] = None,

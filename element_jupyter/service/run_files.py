@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 from element_jupyter.core.errors import Forbidden, TooLarge
 from element_jupyter.core.runs import Run, RunState
 from element_jupyter.core.snapshots import MANIFEST_ENTRIES, Blobs, Manifest, load, size_in_words
+from element_jupyter.service.files import move_inside
 from element_jupyter.service.http import BlobAnswer, Upload
-from element_jupyter.service.placed_files import move_inside
 
 OUTPUT: Final = "output.ipynb"
 ARTIFACTS: Final = "artifacts"
