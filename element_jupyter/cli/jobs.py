@@ -61,13 +61,14 @@ def list_jobs(
 
 
 def _row(item: dict[str, Any]) -> tuple[str | Text, ...]:
-    job = StoredJob.model_validate(item["stored"]).job
+    stored = StoredJob.model_validate(item["stored"])
+    job = stored.job
     fire = item["next_fire"]
     upcoming = ago(fire["at"]) if fire else ""
     return (
         job.id,
         state_text(item["last_runs"][0]) if item["last_runs"] else "",
-        state_text("paused") if job.paused else upcoming,
+        state_text("paused") if job.paused or stored.held else upcoming,
         schedules.describe(job.schedule) if job.schedule else "when triggered",
     )
 
@@ -87,7 +88,8 @@ def show(job: JobArgument, data: DataOption = None, as_json: JsonOption = False)
     if schedule := stored.job.schedule:
         paused = ("  paused", "yellow") if stored.job.paused else ""
         lines.append(Text.assemble(schedules.describe(schedule), paused))
-        lines += _fires(schedule) if not stored.job.paused else []
+        lines += _fires(schedule) if not (stored.job.paused or stored.held) else []
+    lines += _held(stored)
     lines += environment_lines(stored.pins)
     output.result(stored, *lines, "", JOB_FORMAT.write(stored.job).rstrip())
 
@@ -111,11 +113,32 @@ def pause(job: JobArgument, data: DataOption = None, as_json: JsonOption = False
 
 @app.command()
 def resume(job: JobArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Let a paused job fire again."""
+    """Let a paused job fire again; who has been given a job takes it by this."""
     output = Output(as_json=as_json)
     stored = _do(connect(data), job, "resume")
     coming = _fires(stored.job.schedule) if stored.job.schedule else []
-    output.result(stored, f"{stored.job.id} fires again.", *coming)
+    fires = stored.job.id + (" is resumed." if stored.held else " fires again.")
+    output.result(stored, fires, *([] if stored.held else coming), *_held(stored))
+
+
+@app.command(name="hand-over")
+def hand_over(
+    job: JobArgument,
+    person: Annotated[str, typer.Argument(help="Who is to own the job, and run it.")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a job another owner, as whom it runs once they have taken it (by resuming it)."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    team, _, name = job_id(local, job).partition("/")
+    answer = local.service.post("jobs", team, name, "owner", body={"owner": person})
+    stored = StoredJob.model_validate(answer)
+    output.result(stored, f"{stored.job.id} is {person}'s.", *_held(stored))
+
+
+def _held(stored: StoredJob) -> list[str | Text]:
+    return [Text(f"It does not run: {stored.held}", style="yellow")] if stored.held else []
 
 
 @app.command()

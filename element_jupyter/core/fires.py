@@ -61,15 +61,19 @@ class Ask:
     next_due: datetime | None
     paused: bool = False
 
+    def skipped(self, reason: str) -> FireRecord:
+        """Return what becomes of the fire when it is not to run."""
+        return FireRecord(job=self.job, at=self.due_at, state=FireState.SKIPPED, reason=reason)
+
 
 @dataclass(frozen=True)
 class Known:
     """What the record says when a run is asked for a fire."""
 
-    state: FireState | None
-    active: Sequence[str]
+    state: FireState | None = None
+    active: Sequence[str] = ()
     """Other activities of the job (DAG runs) that have not ended."""
-    overlapping: str | None
+    overlapping: str | None = None
     """A run of an earlier fire that was active when this one came due."""
 
 
@@ -83,7 +87,7 @@ def refusal(
     if known.state is FireState.RAN:
         return None
     if ask.paused:
-        return FireRecord(job=ask.job, at=ask.due_at, state=FireState.SKIPPED, reason=PAUSED)
+        return ask.skipped(PAUSED)
     if missed := decide(ask.policy, ask.due_at, now, ask.next_due, grace_seconds):
         if known.overlapping is None:
             return FireRecord(job=ask.job, at=ask.due_at, state=FireState.MISSED, reason=missed)

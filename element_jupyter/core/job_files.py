@@ -33,6 +33,19 @@ class Metadata(Value):
     saved_by: Annotated[str, Field(max_length=200)]
     scheduled_since: UtcTime
     pins: dict[Name, Pin] = Field(default_factory=dict)
+    offered_by: Name | None = None
+
+    @classmethod
+    def of(cls, stored: StoredJob) -> Metadata:
+        """Return what is written down of a stored job besides the job."""
+        return cls(
+            version=stored.version,
+            saved_at=stored.saved_at,
+            saved_by=stored.saved_by,
+            scheduled_since=stored.scheduled_since,
+            pins=stored.pins,
+            offered_by=stored.offered_by,
+        )
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,13 @@ class JobFile:
 
     job: Job
     metadata: Metadata | None
+
+    @property
+    def stored(self) -> StoredJob | None:
+        """The version that it claims to be; None where a person wrote it."""
+        if self.metadata is None:
+            return None
+        return StoredJob(job=self.job, **self.metadata.model_dump())
 
 
 class FileInvalid(Invalid):
@@ -123,10 +143,12 @@ class JobStore(Protocol):
         now: datetime,
         expected_version: int | None = None,
         pins: Mapping[str, Pin] | None = None,
+        offered_by: str | None = None,
     ) -> Saved:
         """Save a job as its next version, unless it says what the current one says.
 
-        Without `pins`, it has those of the current version that are still its own.
+        Without `pins`, it has those of the current version that are still its own. `offered_by`
+        says who hands it to an owner who has yet to take it.
 
         Raises:
             Conflict: as `expect`.
@@ -229,7 +251,8 @@ def document(job: Job, metadata: Metadata | None = None) -> dict[str, Any]:
 
 def metadata_document(metadata: Metadata) -> dict[str, Any]:
     """Return the data of the block at the end of a file."""
-    return metadata.model_dump(mode="json", exclude=None if metadata.pins else {"pins"})
+    unsaid = {name for name in ("pins", "offered_by") if not getattr(metadata, name)}
+    return metadata.model_dump(mode="json", exclude=unsaid)
 
 
 def _tasks(job: Job) -> Iterator[dict[str, Any]]:

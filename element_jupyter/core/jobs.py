@@ -139,6 +139,10 @@ class StoredJob(Value):
     """When the schedule was created, changed or resumed: earlier fires are not its own."""
     pins: dict[Name, Pin] = Field(default_factory=dict)
     """The environment of each task that has one, as it was locked when the job was saved."""
+    offered_by: str | None = None
+    """Who has handed the job to its owner, while that one has not taken it; it does not run."""
+    held: str | None = None
+    """Why it does not run although it is not paused; never stored."""
 
 
 class JobError(Value):

@@ -14,9 +14,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -36,12 +36,14 @@ from element_jupyter.adapters.forkserver import Child, ForkServer, Spawn
 from element_jupyter.adapters.hub.identity import HubPeople
 from element_jupyter.adapters.hub.servers import HubServers
 from element_jupyter.adapters.job_files.job_yaml import JobYaml
+from element_jupyter.adapters.job_files.named import is_named
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.kernelspecs import installed_kernels
 from element_jupyter.adapters.local_runs import Fork, LocalRuns
 from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
 from element_jupyter.adapters.sql.run_store import SqlRunStore
+from element_jupyter.adapters.sql.upload_store import SqlUploads
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
 from element_jupyter.core.jobs import Job
@@ -67,17 +69,21 @@ from element_jupyter.service.fires import Fires
 from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
 from element_jupyter.service.mount import LOOPBACK, Mounted
+from element_jupyter.service.owners import Owners
 from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.services import Services
 from element_jupyter.service.sign_in import HubSignIn, LocalSignIn
+from element_jupyter.service.snapshot_rights import SnapshotRights
 
 log = logging.getLogger("element")
 
 STOP_SECONDS = 5.0
 SHORTEST_COLLECTION_SECONDS = 3600.0
 COLLECT_EVERY_SECONDS = 24 * 3600.0
+UPLOADS_KNOWN = timedelta(days=90)
+"""How long it is known who has sent a blob that they have not asked for again."""
 BLOB_GRACE_SECONDS = 3 * 24 * 3600.0
 """How long what nothing names is kept: longer than an upload and a save can lie apart."""
 
@@ -175,6 +181,13 @@ async def _composed(
         warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
     )
     pins = EnvironmentPins(settings, blobs, _runners_environment())
+    uploads = SqlUploads(engine)
+
+    async def of_a_job(snapshot_id: str, teams: Collection[str]) -> bool:
+        return await asyncio.to_thread(is_named, settings.data / "jobs", snapshot_id, teams)
+
+    snapshots = SnapshotRights(blobs, uploads, [uploads.is_of_a_run, of_a_job])
+    owners = Owners(people.person if people else None)
     checks = JobChecks(
         blobs,
         clock,
@@ -183,6 +196,7 @@ async def _composed(
         limits=limits,
         max_time_limit_seconds=settings.max_time_limit_seconds,
         sizes=known_sizes,
+        rights=snapshots,
         pins=pins if settings.environments else None,
     )
     runs = Runs(
@@ -203,6 +217,7 @@ async def _composed(
         jobs=files,
         check=checks.check_run,
         clock=clock,
+        owners=owners,
     )
     await runs.start()
     stack.push_async_callback(runs.close)
@@ -219,6 +234,7 @@ async def _composed(
     jobs = Jobs(
         files,
         checks,
+        owners,
         recent=runs,
         orchestrator=orchestrator,
         start_run=start_run,
@@ -228,7 +244,7 @@ async def _composed(
     )
     for name, work in (
         ("watch job files", files.watch()),
-        ("collect blobs", _collect(blobs, files, run_store)),
+        ("collect blobs", _collect(blobs, files, run_store, uploads)),
     ):
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_cancelled, task)
@@ -241,6 +257,7 @@ async def _composed(
             runs=runs,
             fires=fires,
             blobs=blobs,
+            snapshots=snapshots,
             limits=limits,
             run_files=RunFiles(
                 settings.data / "runs", blobs, artifact_bytes=settings.run_artifact_bytes
@@ -336,7 +353,9 @@ def _runners_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in hidden}
 
 
-async def _collect(blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore) -> None:
+async def _collect(
+    blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore, uploads: SqlUploads
+) -> None:
     """Free what no job, version or run names, once a day."""
     loop = asyncio.get_running_loop()
 
@@ -353,6 +372,7 @@ async def _collect(blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore) -> No
         await asyncio.sleep(pause_seconds)
         try:
             freed = await asyncio.to_thread(collect, blobs, in_use, BLOB_GRACE_SECONDS, locks)
+            await uploads.forget(_now() - UPLOADS_KNOWN)
         except (ElementError, OSError) as error:
             log.warning("blobs were not collected: %s", error)
             continue

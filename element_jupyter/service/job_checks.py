@@ -36,6 +36,7 @@ from element_jupyter.core.schedules import OnAsset, Schedule, WallClock
 from element_jupyter.core.sizes import Sizes
 from element_jupyter.core.snapshots import Blobs, Manifest, SnapshotLimits, keep
 from element_jupyter.service.pins import Pins
+from element_jupyter.service.snapshot_rights import SnapshotRights
 
 _SOME_RUN = "r-00000000000000000000000000"
 
@@ -62,6 +63,7 @@ class JobChecks:
         limits: SnapshotLimits,
         max_time_limit_seconds: int,
         sizes: Callable[[], Sizes],
+        rights: SnapshotRights,
         pins: Pins | None = None,
     ) -> None:
         self._blobs = blobs
@@ -71,6 +73,7 @@ class JobChecks:
         self._limits = limits
         self._max_time_limit_seconds = max_time_limit_seconds
         self._sizes = sizes
+        self._rights = rights
         self._pins = pins
         # parsing a large notebook holds the interpreter; saving a job again must not
         self._declared = lru_cache(maxsize=500)(self._read_declared)
@@ -91,6 +94,8 @@ class JobChecks:
             self._check_limit(limit, field)
         if before is None or before.job.size != job.size:
             self._check_size(job.size)
+        if before is None or before.job.snapshot_id != job.snapshot_id:
+            await self._rights.check_use(who, job.snapshot_id)
         self.check_schedule(job, before, now)
         if isinstance(job.schedule, OnAsset):
             self._check_assets(job, job.schedule, who)
@@ -169,18 +174,23 @@ class JobChecks:
 
         await asyncio.to_thread(check)
 
-    async def check_run(self, run: Run, request: RunRequest, now: datetime) -> Pin | None:
+    async def check_run(
+        self, run: Run, request: RunRequest, who: Person, now: datetime
+    ) -> Pin | None:
         """Return the environment of a run that its job does not pin, when it may be queued.
 
         What its job says was checked when that was saved.
 
         Raises:
-            Invalid: its snapshot, notebook, kernel, parameters or limits can never work.
+            Invalid: its snapshot, notebook, kernel, parameters or limits can never work, or the
+                snapshot is not for `who` to use.
             EnvironmentFailed: its environment cannot be locked.
         """
         for field in ("time_limit_seconds", "cell_time_limit_seconds"):
             self._check_limit(getattr(request, field) or 0, field)
         self._check_size(request.size)
+        if run.job is None:
+            await self._rights.check_use(who, run.snapshot_id)
         if run.job is not None and not request.parameters and request.kernel is None:
             return None
         pointer = parse_pointer(run.environment) if run.environment is not None else None

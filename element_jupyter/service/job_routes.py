@@ -12,7 +12,7 @@ from element_jupyter.core.errors import Invalid
 from element_jupyter.core.job_files import job_schema
 from element_jupyter.core.jobs import Job, JobChange, StoredJob
 from element_jupyter.core.pages import Page
-from element_jupyter.core.values import Name
+from element_jupyter.core.values import Name, Value
 from element_jupyter.service.http import Answer, IfMatch, Route, allow
 from element_jupyter.service.jobs import JobPage, JobSaved, Triggered, TriggerRequest
 from element_jupyter.service.services import Services
@@ -21,6 +21,12 @@ Cursor = Annotated[
     str | None, Field(max_length=1000, description="Where the page before ended: its next_cursor.")
 ]
 Limit = Annotated[int, Field(ge=1, le=200, description="Items on a page.")]
+
+
+class NewOwner(Value):
+    """Who is to be the owner of a job."""
+
+    owner: Name
 
 
 async def list_jobs(
@@ -38,7 +44,7 @@ async def list_jobs(
 
 async def get_job(services: Services, team: Name, name: Name) -> Answer[StoredJob]:
     """Get a job as it is; the ETag is its version."""
-    return _tagged(services.jobs.get(team, name))
+    return _tagged(await services.jobs.shown(team, name))
 
 
 async def put_job(
@@ -63,10 +69,30 @@ async def put_job(
 
 
 async def delete_job(
-    services: Services, team: Name, name: Name, *, if_match: IfMatch = None
+    services: Services, who: Person, team: Name, name: Name, *, if_match: IfMatch = None
 ) -> None:
-    """Remove a job; its runs are kept."""
-    await services.jobs.delete(team, name, expected_version=_version(if_match))
+    """Remove a job; its runs are kept. Another's is a lead's to remove."""
+    await services.jobs.delete(who, team, name, expected_version=_version(if_match))
+
+
+async def hand_over_job(
+    services: Services,
+    who: Person,
+    team: Name,
+    name: Name,
+    body: NewOwner,
+    *,
+    if_match: IfMatch = None,
+) -> Answer[StoredJob]:
+    """Make somebody of the team the job's owner, as whom it runs once they have taken it.
+
+    They take it by resuming it. Whoever may edit a job may take it at once; giving it to another
+    is for leads.
+    """
+    version = _version(if_match)
+    return _tagged(
+        await services.jobs.hand_over(who, team, name, body.owner, expected_version=version)
+    )
 
 
 async def pause_job(
@@ -122,7 +148,7 @@ async def list_job_changes(
     wait: Annotated[float, Field(ge=0, le=60, description="Seconds to wait for a change.")] = 0,
     limit: Annotated[int, Field(ge=1, le=1000)] = 500,
 ) -> Page[JobChange]:
-    """Follow the jobs: the last change of each that changed after a sequence, the oldest first."""
+    """Follow all teams' jobs, as Airflow does: the last change of each, the oldest first."""
     return await services.jobs.changes(who, after, wait_seconds=wait, limit=limit)
 
 
@@ -159,6 +185,7 @@ ROUTES = (
     Route("DELETE", _JOB, delete_job, access=_EDIT, status=204),
     Route("POST", f"{_JOB}/pause", pause_job, access=_EDIT),
     Route("POST", f"{_JOB}/resume", resume_job, access=_EDIT),
+    Route("POST", f"{_JOB}/owner", hand_over_job, access=_EDIT),
     Route("POST", f"{_JOB}/trigger", trigger_job, access=allow(Action.RUN, team="team")),
     Route("GET", f"{_JOB}/versions", list_job_versions, access=_READ),
     Route("GET", f"{_JOB}/versions/{{version}}", get_job_version, access=_READ),

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, JsonValue
 
-from element_jupyter.core.access import Person
-from element_jupyter.core.errors import Conflict, Invalid, NotFound, Unavailable
+from element_jupyter.core.access import Action, Person, may, of_team
+from element_jupyter.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from element_jupyter.core.job_files import JobStore, changed_fields, scheduled_since
 from element_jupyter.core.jobs import Job, JobChange, JobError, StoredJob
 from element_jupyter.core.orchestration import Orchestrator
@@ -18,7 +18,9 @@ from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.runs import Run, RunRequest, RunState, Trigger
 from element_jupyter.core.schedules import Fire, WallClock, next_fire
 from element_jupyter.core.values import UtcTime, Value
+from element_jupyter.service import owners as owning
 from element_jupyter.service.job_checks import JobChecks
+from element_jupyter.service.owners import Owners
 
 
 class JobSaved(Value):
@@ -81,6 +83,7 @@ class Jobs:
         self,
         store: JobStore,
         checks: JobChecks,
+        owners: Owners,
         *,
         recent: RecentRuns,
         orchestrator: Orchestrator,
@@ -96,6 +99,7 @@ class Jobs:
         self._fires_here = fires_here
         self._store = store
         self._checks = checks
+        self._owners = owners
         self._recent = recent
         self._orchestrator = orchestrator
         self._start_run = start_run
@@ -131,6 +135,14 @@ class Jobs:
                 )
         raise _no_job(team, name)
 
+    async def shown(self, team: str, name: str) -> StoredJob:
+        """Return a job as it is, with the reason why it does not run, if there is one.
+
+        Raises:
+            NotFound, Conflict: as `get`.
+        """
+        return await self._owners.shown(self.get(team, name))
+
     async def page(
         self, who: Person, *, team: str | None, text: str, cursor: str | None, limit: int
     ) -> JobPage:
@@ -147,11 +159,12 @@ class Jobs:
                         break
         shown = found[:limit]
         states = await self._states([stored.job.id for stored in shown])
+        shown = [await self._owners.shown(stored) for stored in shown]
         return JobPage(
             items=tuple(
                 JobEntry(
                     stored=stored,
-                    next_fire=self._next_fire(stored.job),
+                    next_fire=None if stored.held else self._next_fire(stored.job),
                     last_runs=tuple(states.get(stored.job.id, ())),
                 )
                 for stored in shown
@@ -202,10 +215,18 @@ class Jobs:
     async def changes(
         self, who: Person, after: int, *, wait_seconds: float, limit: int
     ) -> Page[JobChange]:
-        """List what changed after a sequence number, waiting for something if need be."""
+        """List what changed after a sequence number, waiting for something if need be.
+
+        Raises:
+            Forbidden: it is for Airflow, and for administrators.
+        """
+        if who.sees is not None:
+            raise Forbidden(
+                "Only Airflow and administrators may follow everybody's jobs.",
+                "GET /jobs lists those that you may see.",
+            )
         found = await self._store.changes(after, wait_seconds=wait_seconds, limit=limit)
-        seen = (change for change in found if _sees(who, f"{change.team}/{change.name}", None))
-        return Page[JobChange](items=tuple(seen))
+        return Page[JobChange](items=tuple(found))
 
     # ----------------------------------------------------------------------------------- changing
 
@@ -218,6 +239,7 @@ class Jobs:
             Invalid: the job can never work.
             EnvironmentFailed: a task's environment cannot be locked.
             Conflict: it is not at the expected version (0: it is there already).
+            Forbidden: its owner, or what it names, is not for `who` to say.
             Unavailable: it has a schedule, and nothing fires here.
         """
         if job.schedule is not None and not self._fires_here:
@@ -228,16 +250,25 @@ class Jobs:
             )
         now = self._now()
         before = self._store.get(job.team, job.name)
+        offered_by = await self._owners.check(who, before, job)
         pins = await self._checks.check(job, before, who, now, build=not dry_run)
         if before is None or before.job.tasks != job.tasks:
             await self._check_pools(job)
         if not dry_run:
             saved = await self._store.put(
-                job, saved_by=who.name, now=now, expected_version=expected_version, pins=pins
+                job,
+                saved_by=who.name,
+                now=now,
+                expected_version=expected_version,
+                pins=pins,
+                offered_by=offered_by,
             )
             return self._saved(saved.before, saved.stored)
         self._store.expect(job.team, job.name, expected_version)
-        if before is not None and (before.job, before.pins) == (job, pins):
+        if before is not None and (before.job, before.pins, before.offered_by) == (
+            *(job, pins),
+            offered_by,
+        ):
             return self._saved(before, before)
         would = StoredJob(
             job=job,
@@ -246,6 +277,7 @@ class Jobs:
             saved_by=who.name,
             scheduled_since=scheduled_since(before, job, now),
             pins=pins,
+            offered_by=offered_by,
         )
         return self._saved(before, would)
 
@@ -293,32 +325,81 @@ class Jobs:
     async def set_paused(
         self, who: Person, team: str, name: str, *, paused: bool, expected_version: int | None
     ) -> StoredJob:
-        """Pause a job or let it fire again; fires that came due meanwhile are not made up for."""
+        """Pause a job or let it fire again; fires that came due meanwhile are not made up for.
+
+        An owner who lets a job fire that was handed over has taken it.
+        """
+
+        def changed(stored: StoredJob) -> tuple[Job, str | None]:
+            taken = not paused and stored.job.owner == who.name
+            job = stored.job.model_copy(update={"paused": paused})
+            return job, None if taken else stored.offered_by
+
+        return await self._changed(who, team, name, changed, expected_version)
+
+    async def hand_over(
+        self, who: Person, team: str, name: str, owner: str, *, expected_version: int | None
+    ) -> StoredJob:
+        """Make somebody the owner of a job; another than `who` has yet to take it.
+
+        Raises:
+            NotFound: there is no such job.
+            Forbidden: only a lead may make somebody else its owner.
+            Invalid: they are not in the team.
+        """
+        if owner != who.name:
+            may(who, Action.MANAGE, of_team(team))
+        stored = self.get(team, name)
+        given = stored.job.model_copy(update={"owner": owner})
+        offered_by = await self._owners.check(who, stored, given)
+
+        def changed(stored: StoredJob) -> tuple[Job, str | None]:
+            return stored.job.model_copy(update={"owner": owner}), offered_by
+
+        return await self._changed(who, team, name, changed, expected_version)
+
+    async def _changed(
+        self,
+        who: Person,
+        team: str,
+        name: str,
+        change: Callable[[StoredJob], tuple[Job, str | None]],
+        expected_version: int | None,
+    ) -> StoredJob:
         while True:
             stored = self.get(team, name)
-            if stored.job.paused == paused and expected_version in {None, stored.version}:
-                return stored
+            job, offered_by = change(stored)
+            same = (job, offered_by) == (stored.job, stored.offered_by)
+            if same and expected_version in {None, stored.version}:
+                return await self._owners.shown(stored)
             try:
                 saved = await self._store.put(
-                    stored.job.model_copy(update={"paused": paused}),
+                    job,
                     saved_by=who.name,
                     now=self._now(),
                     expected_version=stored.version
                     if expected_version is None
                     else expected_version,
+                    offered_by=offered_by,
                 )
             except Conflict:
                 if expected_version is not None:
                     raise
-                continue  # somebody saved it meanwhile: pause what it is now
-            return saved.stored
+                continue  # somebody saved it meanwhile: change what it is now
+            return await self._owners.shown(saved.stored)
 
-    async def delete(self, team: str, name: str, *, expected_version: int | None) -> None:
+    async def delete(
+        self, who: Person, team: str, name: str, *, expected_version: int | None
+    ) -> None:
         """Remove a job; its runs stay.
 
         Raises:
             NotFound: there is none.
+            Forbidden: it is somebody else's, and `who` is no lead of the team.
         """
+        stored = self._store.get(team, name)
+        if stored is not None and stored.job.owner != who.name:
+            may(who, Action.MANAGE, of_team(team))
         if not await self._store.delete(team, name, expected_version=expected_version):
             raise _no_job(team, name)
 
@@ -329,10 +410,13 @@ class Jobs:
 
         Raises:
             Invalid: a parameter that the notebooks do not take.
+            Conflict: it does not run as its owner.
             Unavailable: Airflow does not answer, and the job has several tasks.
         """
         stored = self.get(team, name)
         job, now = stored.job, self._now()
+        if reason := await self._owners.held(stored):
+            raise Conflict(reason, owning.hint(stored))
         logical_date = asked.logical_date or now
         await self._checks.check_given(job, _by_task(job, asked.parameters), now)
         try:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from element_jupyter.core.access import Person
 from element_jupyter.core.admission import Created, Queue
 from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.fires import Known
@@ -105,7 +106,9 @@ class RunStore(Protocol):
 class RunCheck(Protocol):
     """Says whether a run can work, before it is queued."""
 
-    async def __call__(self, run: Run, request: RunRequest, now: datetime, /) -> Pin | None:
+    async def __call__(
+        self, run: Run, request: RunRequest, who: Person, now: datetime, /
+    ) -> Pin | None:
         """Return the environment of a run that its job does not pin, if it gets one."""
         ...
 

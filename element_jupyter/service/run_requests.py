@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from element_jupyter.core import admission
-from element_jupyter.core.access import Action, Person, may, of_team
-from element_jupyter.core.errors import Invalid, NotFound
+from element_jupyter.core.access import Action, Person, Scheduler, may, of_team
+from element_jupyter.core.errors import Forbidden, Invalid, NotFound
 from element_jupyter.core.fires import Ask
 from element_jupyter.core.jobs import Job, JobTask, Parameters, StoredJob
 from element_jupyter.core.notebooks import ORDINARY_KERNEL
@@ -31,6 +31,8 @@ class Wanted:
 
     record: RunRecord
     ask: Ask | None
+    job: StoredJob | None = None
+    """The version of the job that it is of."""
 
 
 class Requests:
@@ -69,6 +71,8 @@ class Requests:
         return await self._of_job(request, who, now)
 
     def _of_notebook(self, request: RunRequest, who: Person, now: datetime) -> RunRecord:
+        if isinstance(who, Scheduler):
+            raise Forbidden("Airflow starts runs of jobs, and no other notebook.", field="job")
         for field in ("notebook", "snapshot_id"):
             if getattr(request, field) is None:
                 raise Invalid(
@@ -112,6 +116,7 @@ class Requests:
                 f"It has: {names}.",
                 field="task",
             )
+        _refuse_other_ways(request, task, job, who)
         logical_date = request.logical_date or request.due_at
         run_id = new_run_id(now)
         given = task.parameters | await self._inputs(job, task, request) | request.parameters
@@ -140,7 +145,7 @@ class Requests:
         record = RunRecord(run=run, due_at=request.due_at, max_active=job.max_active)
         # an older version may run, but whether and how often is the present one's to say
         current = self._jobs.get(job.team, job.name) or stored
-        return Wanted(record, self._ask(current, request.due_at))
+        return Wanted(record, self._ask(current, request.due_at), stored)
 
     def _job(self, request: RunRequest, who: Person) -> StoredJob:
         team, slash, name = (request.job or "").partition("/")
@@ -216,6 +221,22 @@ class Requests:
             max_active=job.max_active,
             next_due=following.at if following else None,
             paused=job.paused,
+        )
+
+
+def _refuse_other_ways(request: RunRequest, task: JobTask, job: Job, who: Person) -> None:
+    """Return when the owner's notebook is executed as the owner has said.
+
+    Raises:
+        Forbidden: only the owner may have it executed in another way.
+    """
+    wider = request.allow_extra_parameters and not task.allow_extra_parameters
+    if (wider or not _same_kernel(request, task)) and not (who.admin or who.name == job.owner):
+        field = "allow_extra_parameters" if wider else "kernel"
+        raise Forbidden(
+            f"{field}: '{job.id}' runs as {job.owner}, and this is only {job.owner}'s to change.",
+            "Leave it out.",
+            field=field,
         )
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from element_jupyter.core.access import Action, Person, may, of_team
-from element_jupyter.core.errors import Invalid, NotFound
+from element_jupyter.core.access import Action, Person, Scheduler, may, of_team
+from element_jupyter.core.admission import unknown_run
+from element_jupyter.core.errors import Forbidden, Invalid, NotFound
 from element_jupyter.core.pages import Page
 from element_jupyter.core.runs import (
     EVENT,
@@ -103,6 +104,8 @@ async def stop_run(services: Services, who: Person, run_id: RunId) -> Run:
     """Stop a run, or get it as it is when it was stopped already or has ended."""
     run = await _readable(services, who, run_id)
     may(who, Action.RUN, of_team(run.team))
+    if isinstance(who, Scheduler) and run.job is None:
+        raise Forbidden("Airflow stops runs of jobs, and no other notebook.")
     stopped: Run = await services.runs.stop(run_id, f"{who.name} asked it to stop.")
     return stopped
 
@@ -135,6 +138,8 @@ async def list_job_fires(
 
 async def _readable(services: Services, who: Person, run_id: str) -> Run:
     run: Run = await services.runs.get(run_id)
+    if not who.is_in(run.team):
+        raise unknown_run(run_id)  # whether there is such a run is not for them to know
     may(who, Action.READ, of_team(run.team))
     return run
 

@@ -14,6 +14,7 @@ from element_jupyter.core.access import Person, RunToken
 from element_jupyter.core.admission import unknown_run
 from element_jupyter.core.errors import Conflict, Forbidden, Unavailable
 from element_jupyter.core.fires import Known, refusal
+from element_jupyter.core.jobs import StoredJob
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.progress import RunRecord, TokenRecord, ended, pinned
 from element_jupyter.core.provisioning import Provisioner
@@ -22,6 +23,7 @@ from element_jupyter.core.runs import (
     Artifact,
     Event,
     FireRecord,
+    FireState,
     Run,
     RunRequest,
     RunSpec,
@@ -30,6 +32,8 @@ from element_jupyter.core.runs import (
 )
 from element_jupyter.core.schedules import WallClock
 from element_jupyter.core.values import Value
+from element_jupyter.service import owners as owning
+from element_jupyter.service.owners import Owners
 from element_jupyter.service.run_files import OUTPUT
 from element_jupyter.service.run_ports import JobSource, RunCheck, RunSettings, RunStore, Streams
 from element_jupyter.service.run_requests import Requests
@@ -60,9 +64,11 @@ class Runs:
         jobs: JobSource,
         check: RunCheck,
         clock: WallClock,
+        owners: Owners | None = None,
     ) -> None:
         self._settings = settings
         self._check = check
+        self._owners = owners or Owners()
         self._store = store
         self._requests = Requests(settings, store, jobs, clock)
         self._supervisor = Supervisor(settings, store, streams, provisioner)
@@ -98,18 +104,29 @@ class Runs:
         Raises:
             Invalid, NotFound, Forbidden: it can never work, or is not theirs to ask.
             EnvironmentFailed: its environment cannot be locked.
-            Conflict: its fire must not run, by the job's catch-up policy; or an input is missing.
+            Conflict: its fire must not run, by the job's catch-up policy; its job does not run as
+                its owner; or an input is missing.
             Unavailable: the database does not answer.
         """
         now = datetime.now(UTC)
         wanted = await self._requests.wanted(request, who, now)
-        pin = await self._check(wanted.record.run, request, now)
+        held = await self._held(wanted.job)
+        pin = await self._check(wanted.record.run, request, who, now)
         record = wanted.record.changed(**pinned(pin))
 
         def refused(known: Known) -> FireRecord | None:
-            return refusal(wanted.ask, known, now) if wanted.ask is not None else None
+            if held is not None and (wanted.ask is None or known.state is FireState.RAN):
+                raise held
+            if wanted.ask is None:
+                return None
+            if held is not None:
+                return wanted.ask.skipped(held.message)
+            return refusal(wanted.ask, known, now)
 
-        came = await self._store.create(record, request.idempotency_key, refused)
+        key = request.idempotency_key
+        # within a team, so that nobody takes the key of another's run before it is started
+        key = None if key is None else f"{record.run.team}|{key}"
+        came = await self._store.create(record, key, refused)
         if came.record is None:
             reason = came.refused.reason if came.refused is not None else "It does not run."
             raise Conflict(reason, "Trigger the job by hand to run it all the same.")
@@ -117,6 +134,11 @@ class Runs:
             self._streams.tell(came.record.run.run_id, RunState.QUEUED)
             self._supervisor.wake()
         return came.record.run, came.created
+
+    async def _held(self, job: StoredJob | None) -> Conflict | None:
+        """Return why a job may not run as its owner now; None when it may."""
+        reason = await self._owners.held(job) if job is not None else None
+        return Conflict(reason, owning.hint(job)) if reason and job is not None else None
 
     async def get(self, run_id: str) -> Run:
         """Return a run as it is.

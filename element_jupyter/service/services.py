@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.runs import Runs
+    from element_jupyter.service.snapshot_rights import SnapshotRights
 
 
 class Launches(Protocol):
@@ -35,6 +36,7 @@ class Services:
     runs: Runs
     fires: Fires
     blobs: Blobs
+    snapshots: SnapshotRights
     limits: SnapshotLimits
     run_files: RunFiles
     orchestrator: Orchestrator

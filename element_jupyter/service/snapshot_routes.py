@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from element_jupyter.core.access import Action
+from element_jupyter.core.access import Action, Person
 from element_jupyter.core.errors import Invalid, NotFound
 from element_jupyter.core.jobs import NotebookPath
 from element_jupyter.core.notebooks import (
@@ -16,7 +16,7 @@ from element_jupyter.core.notebooks import (
     parse_notebook,
     source_of,
 )
-from element_jupyter.core.snapshots import MANIFEST_BYTES, MANIFEST_ENTRIES, Manifest, load
+from element_jupyter.core.snapshots import MANIFEST_BYTES, MANIFEST_ENTRIES, Manifest
 from element_jupyter.core.values import Digest, Value
 from element_jupyter.service.http import Answer, Route, Upload, allow
 from element_jupyter.service.services import Services
@@ -47,13 +47,16 @@ class NotebookCells(Value):
     cells: tuple[NotebookCell, ...]
 
 
-async def list_missing_blobs(services: Services, body: Digests) -> Missing:
-    """Say which blobs must be uploaded; the others are kept for another day at least."""
-    missing = await asyncio.to_thread(services.blobs.missing, body.digests)
+async def list_missing_blobs(services: Services, who: Person, body: Digests) -> Missing:
+    """Say which blobs you must upload; the others are kept for another day at least.
+
+    Those are all that you have not sent yourself, whether somebody else has or not.
+    """
+    missing = await services.snapshots.missing(who, body.digests)
     return Missing(missing=tuple(sorted(missing)))
 
 
-async def put_blob(services: Services, digest: Digest, body: Upload) -> None:
+async def put_blob(services: Services, who: Person, digest: Digest, body: Upload) -> None:
     """Store a blob: a file of a snapshot, or, as the last, its manifest."""
     if body.sha256 != digest:
         raise Invalid(
@@ -62,23 +65,26 @@ async def put_blob(services: Services, digest: Digest, body: Upload) -> None:
             field="digest",
         )
     await asyncio.to_thread(services.blobs.put, digest, body.path)
+    await services.snapshots.uploaded(who, digest)
 
 
-async def get_snapshot(services: Services, snapshot_id: Digest) -> Answer[Manifest]:
-    """Get the manifest of a snapshot: its files with their sizes and digests."""
-    manifest = await asyncio.to_thread(load, services.blobs, snapshot_id)
-    return Answer(manifest, etag=snapshot_id)
+async def get_snapshot(services: Services, who: Person, snapshot_id: Digest) -> Answer[Manifest]:
+    """Get the manifest of a snapshot: its files with their sizes and digests.
+
+    That of a job or run that you may read, or one that you have uploaded.
+    """
+    return Answer(await services.snapshots.manifest(who, snapshot_id), etag=snapshot_id)
 
 
 async def get_snapshot_notebook(
-    services: Services, snapshot_id: Digest, path: NotebookPath
+    services: Services, who: Person, snapshot_id: Digest, path: NotebookPath
 ) -> NotebookCells:
-    """Get the cells of a notebook of a snapshot."""
-    return await asyncio.to_thread(_cells, services, snapshot_id, path)
+    """Get the cells of a notebook of a snapshot that you may read."""
+    manifest = await services.snapshots.manifest(who, snapshot_id)
+    return await asyncio.to_thread(_cells, services, manifest, path)
 
 
-def _cells(services: Services, snapshot_id: str, path: str) -> NotebookCells:
-    manifest = load(services.blobs, snapshot_id)
+def _cells(services: Services, manifest: Manifest, path: str) -> NotebookCells:
     path = manifest.link_targets().get(path, path)
     digests = {entry.path: entry.digest for entry in manifest.entries if entry.link is None}
     if path not in digests:
@@ -101,12 +107,12 @@ def _blob_bytes(services: Services) -> int:
 
 
 ROUTES = (
-    Route("POST", "/snapshots/missing", list_missing_blobs, access=allow(Action.RUN)),
+    Route("POST", "/snapshots/missing", list_missing_blobs, access=allow(Action.EDIT)),
     Route(
         "PUT",
         "/blobs/{digest}",
         put_blob,
-        access=allow(Action.RUN),
+        access=allow(Action.EDIT),
         status=204,
         body_limit_bytes=_blob_bytes,
     ),

@@ -73,5 +73,5 @@ ROUTES = (
     Route("GET", "/health", get_health, access=PUBLIC),
     Route("GET", "/status", get_status, access=allow(Action.READ)),
     Route("GET", "/openapi.json", get_openapi, access=allow(Action.READ)),
-    Route("GET", "/metrics", get_metrics, access=allow(Action.READ), at_root=True),
+    Route("GET", "/metrics", get_metrics, access=allow(Action.ADMINISTER), at_root=True),
 )

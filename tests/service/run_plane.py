@@ -45,7 +45,7 @@ ARTIFACT_BYTES = 1_000_000
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
-async def _anything(run: Run, request: RunRequest, now: datetime) -> None:
+async def _anything(run: Run, request: RunRequest, who: Person, now: datetime) -> None:
     """Let every run in: whether it can work is not what these tests ask."""
 
 

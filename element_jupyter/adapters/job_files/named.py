@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,29 @@ def named(root: Path) -> Named:
     """
     found = Named(set(), set())
     for team in disk.directories(root):
-        for job in disk.directories(Path(team.path)):
-            for path in (*Path(job.path).glob("*.yaml"), *Path(job.path).glob("versions/*.yaml")):
-                for key, digest in _DIGEST.findall(path.read_text(errors="replace")):
-                    (found.locks if key else found.snapshots).add(digest)
+        for path in _files(Path(team.path)):
+            for key, digest in _DIGEST.findall(path.read_text(errors="replace")):
+                (found.locks if key else found.snapshots).add(digest)
     return found
+
+
+def is_named(root: Path, digest: str, teams: Iterable[str]) -> bool:
+    """Tell whether a job of one of these teams names a snapshot now, or did in a version."""
+    for team in teams:
+        for path in _files(root / team):
+            if digest in {said for key, said in _DIGEST.findall(_text(path)) if not key}:
+                return True
+    return False
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:  # it was deleted meanwhile
+        return ""
+
+
+def _files(team: Path) -> Iterator[Path]:
+    for job in disk.directories(team):
+        yield from Path(job.path).glob("*.yaml")
+        yield from Path(job.path).glob("versions/*.yaml")

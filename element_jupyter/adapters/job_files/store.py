@@ -14,6 +14,7 @@ last good version stays.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 import threading
@@ -151,7 +152,7 @@ class FileJobs:
     def _version(self, team: str, name: str, number: int) -> StoredJob | None:
         with suppress(FileInvalid):
             content, _ = disk.read(self._version_path(team, name, number))
-            return _stored(self._form.read(content))
+            return self._form.read(content).stored
         return None
 
     def _numbers(self, team: str, name: str) -> list[int]:
@@ -170,8 +171,10 @@ class FileJobs:
         now: datetime,
         expected_version: int | None = None,
         pins: Mapping[str, Pin] | None = None,
+        offered_by: str | None = None,
     ) -> Saved:
-        return await asyncio.to_thread(self._put, job, saved_by, now, expected_version, pins)
+        said = functools.partial(self._put, job, now=now, saved_by=saved_by, offered_by=offered_by)
+        return await asyncio.to_thread(said, expected_version=expected_version, pins=pins)
 
     async def delete(self, team: str, name: str, *, expected_version: int | None = None) -> bool:
         return await asyncio.to_thread(self._delete, team, name, expected_version)
@@ -179,10 +182,12 @@ class FileJobs:
     def _put(
         self,
         job: Job,
+        *,
         saved_by: str,
         now: datetime,
         expected_version: int | None,
         pins: Mapping[str, Pin] | None,
+        offered_by: str | None,
     ) -> Saved:
         with _translated(), self._locked(job.team, job.name):
             self._look(job.team, job.name)
@@ -192,7 +197,7 @@ class FileJobs:
             kept = kept_pins(before, job) if pins is None else dict(pins)
             if (
                 before is not None
-                and (before.job, before.pins) == (job, kept)
+                and (before.job, before.pins, before.offered_by) == (job, kept, offered_by)
                 and entry.error is None
             ):
                 return Saved(before, before)
@@ -203,8 +208,9 @@ class FileJobs:
                 saved_by=saved_by,
                 scheduled_since=scheduled_since(before, job, now),
                 pins=kept,
+                offered_by=offered_by,
             )
-            content = self._form.write(job, _metadata(stored)).encode()
+            content = self._form.write(job, Metadata.of(stored)).encode()
             self._write_version(stored, content)
             signature = disk.write(self._directory(job.team, job.name) / "job.yaml", content)
             self._keep(job.team, job.name, _Entry(stored, None, signature))
@@ -363,7 +369,7 @@ class FileJobs:
         number = max(claimed, self._feed.version(file.job.id))
         with suppress(FileInvalid):
             known, _ = disk.read(self._version_path(team, name, number))
-            if found := _stored(file if known == content else self._form.read(known)):
+            if found := (file if known == content else self._form.read(known)).stored:
                 return found
         return self._last_good(team, name)
 
@@ -397,11 +403,11 @@ class FileJobs:
 
     def _stamped(self, content: bytes, stored: StoredJob) -> bytes:
         """Return a person's file with our metadata, and all else as it was where that works."""
-        stamped = self._form.stamp(content.decode("utf-8-sig"), _metadata(stored)).encode()
+        stamped = self._form.stamp(content.decode("utf-8-sig"), Metadata.of(stored)).encode()
         with suppress(FileInvalid):
-            if _stored(self._form.read(stamped)) == stored:
+            if self._form.read(stamped).stored == stored:
                 return stamped
-        return self._form.write(stored.job, _metadata(stored)).encode()
+        return self._form.write(stored.job, Metadata.of(stored)).encode()
 
     def _last_good(self, team: str, name: str) -> StoredJob | None:
         numbers = sorted(self._numbers(team, name), reverse=True)
@@ -481,19 +487,3 @@ def _misnamed(team: str, name: str, path: str) -> JobError:
         message=f"The directory {f'{team}/{name}'!a} cannot be a job's.",
         hint="Use lower-case letters and digits, with single '.', '_' or '-' between them.",
     )
-
-
-def _metadata(stored: StoredJob) -> Metadata:
-    return Metadata(
-        version=stored.version,
-        saved_at=stored.saved_at,
-        saved_by=stored.saved_by,
-        scheduled_since=stored.scheduled_since,
-        pins=stored.pins,
-    )
-
-
-def _stored(file: JobFile) -> StoredJob | None:
-    if file.metadata is None:
-        return None
-    return StoredJob(job=file.job, **file.metadata.model_dump())

@@ -73,7 +73,7 @@ class SqlRunStore:
 
         That is the run with the same key, else the live one of the same job, DAG run and task
         (which then has this key too), unless it was told to stop. `refusal` is asked when the run
-        is for a fire, and its answer is written instead of the run.
+        is of a job, and its answer is written instead of the run; what it raises is raised.
         """
         run = record.run
         async with transaction(self._engine) as connection:
@@ -84,8 +84,9 @@ class SqlRunStore:
                 await connection.execute(select(*map(func.pg_advisory_xact_lock, hashes)))
             if found := await self._same(connection, run, key):
                 return Created(found)
-            if run.job is not None and record.due_at is not None:
-                known = await self._known(connection, run, record.due_at)
+            if run.job is not None:
+                due_at = record.due_at
+                known = await self._known(connection, run, due_at) if due_at else Known()
                 if refused := refusal(known):
                     await fire_refused(connection, refused)
                     return Created(None, refused=refused)

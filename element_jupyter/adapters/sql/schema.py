@@ -20,6 +20,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -105,6 +106,7 @@ group: Final = func.coalesce(runs.c.dag_run_id, runs.c.run_id)
 Index("runs_newest", runs.c.created_at, runs.c.run_id)
 Index("runs_of_job", runs.c.job, runs.c.created_at, runs.c.run_id)
 Index("runs_of_team", runs.c.team, runs.c.created_at, runs.c.run_id)
+Index("runs_of_snapshot", runs.c.snapshot_id, runs.c.team)
 Index("runs_in_state", runs.c.state, runs.c.created_at, runs.c.run_id)
 Index("runs_of_date", runs.c.logical_date, runs.c.created_at, runs.c.run_id)
 Index("runs_of_dag_run", runs.c.dag_run_id, runs.c.job, runs.c.task)
@@ -144,6 +146,17 @@ run_keys: Final = Table(
 """Idempotency keys; a run that was taken over by a later try has several."""
 
 Index("run_keys_of_run", run_keys.c.run_id)
+
+uploads: Final = Table(
+    "uploads",
+    metadata,
+    Column("person", Text, primary_key=True),
+    Column("digest", LargeBinary, primary_key=True),
+    Column("at", _TIME, nullable=False),
+)
+"""Who has sent which blob, and when that was last asked for."""
+
+Index("uploads_oldest", uploads.c.at)
 
 fires: Final = Table(
     "fires",

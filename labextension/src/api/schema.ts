@@ -45,7 +45,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Follow the jobs: the last change of each that changed after a sequence, the oldest first */
+        /** Follow all teams' jobs, as Airflow does: the last change of each, the oldest first */
         get: operations["list_job_changes"];
         put?: never;
         post?: never;
@@ -84,7 +84,7 @@ export interface paths {
         /** Create or update a job; a dry run says what would change and saves nothing */
         put: operations["put_job"];
         post?: never;
-        /** Remove a job; its runs are kept */
+        /** Remove a job; its runs are kept. Another's is a lead's to remove */
         delete: operations["delete_job"];
         options?: never;
         head?: never;
@@ -102,6 +102,27 @@ export interface paths {
         get: operations["list_job_fires"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{team}/{name}/owner": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make somebody of the team the job's owner, as whom it runs once they have taken it
+         * @description They take it by resuming it. Whoever may edit a job may take it at once; giving it to another
+         *     is for leads.
+         */
+        post: operations["hand_over_job"];
         delete?: never;
         options?: never;
         head?: never;
@@ -512,7 +533,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Say which blobs must be uploaded; the others are kept for another day at least */
+        /**
+         * Say which blobs you must upload; the others are kept for another day at least
+         * @description Those are all that you have not sent yourself, whether somebody else has or not.
+         */
         post: operations["list_missing_blobs"];
         delete?: never;
         options?: never;
@@ -527,7 +551,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get the manifest of a snapshot: its files with their sizes and digests */
+        /**
+         * Get the manifest of a snapshot: its files with their sizes and digests
+         * @description That of a job or run that you may read, or one that you have uploaded.
+         */
         get: operations["get_snapshot"];
         put?: never;
         post?: never;
@@ -544,7 +571,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get the cells of a notebook of a snapshot */
+        /** Get the cells of a notebook of a snapshot that you may read */
         get: operations["get_snapshot_notebook"];
         put?: never;
         post?: never;
@@ -1481,6 +1508,14 @@ export interface components {
         Missing: {
             /** Missing */
             missing: string[];
+        };
+        /**
+         * NewOwner
+         * @description Who is to be the owner of a job.
+         */
+        NewOwner: {
+            /** Owner */
+            owner: string;
         };
         /**
          * Note
@@ -2655,6 +2690,16 @@ export interface components {
             pins: {
                 [key: string]: components["schemas"]["Pin"];
             };
+            /**
+             * Offered By
+             * @default null
+             */
+            offered_by: string | null;
+            /**
+             * Held
+             * @default null
+             */
+            held: string | null;
         };
         /** StoredJobPage */
         StoredJobPage: {
@@ -3062,6 +3107,45 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["FireRecordPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    hand_over_job: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Only when the version is still this one: its ETag, in quotes. */
+                "If-Match"?: string | null;
+            };
+            path: {
+                team: string;
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOwner"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredJob"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
