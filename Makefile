@@ -15,6 +15,13 @@ NODE_IS_THERE := node -e 'const [a, b] = process.versions.node.split("."); proce
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 # set-up never waits for an answer
 export DEBIAN_FRONTEND := noninteractive
+# As root the platform serves many, whose own accounts run this Python: it must not be in a home of
+# root's, where nobody else can read it.
+ifeq ($(shell id -u),0)
+ifneq ($(shell /usr/bin/python3 -c 'import sys; print(sys.version_info >= (3, 11))' 2>/dev/null | grep True),)
+export UV_PYTHON ?= /usr/bin/python3
+endif
+endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 unexport VIRTUAL_ENV PYTHONPATH
