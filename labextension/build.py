@@ -24,6 +24,7 @@ SOURCES = (
     "yarn.lock",
     ".yarnrc.yml",
     "labextension/rspack.config.cjs",
+    "labextension/oneStyle.cjs",
     "labextension/shortJsx.cjs",
     "labextension/shortPrivate.cjs",
     "labextension/tsconfig.json",

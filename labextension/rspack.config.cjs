@@ -1,11 +1,13 @@
 /**
- * What the builder of JupyterLab does not do by itself: styles are shipped without their comments
- * and spaces, what several lazily loaded views use is shipped once, and calls of React and private
- * members have short names.
+ * What the builder of JupyterLab does not do by itself: styles are shipped as one, without their
+ * comments and spaces, what several lazily loaded views use is shipped once, and calls of React and
+ * private members have short names.
  */
 const { SwcJsMinimizerRspackPlugin } = require('@rspack/core');
 
 module.exports = {
+  // each chunk says it twice
+  output: { chunkLoadingGlobal: 'elementChunks' },
   module: {
     rules: [
       {
@@ -16,8 +18,13 @@ module.exports = {
       {
         test: /\.css$/,
         enforce: 'pre',
-        loader: 'builtin:lightningcss-loader',
-        options: { minify: true, errorRecovery: false }
+        use: [
+          {
+            loader: 'builtin:lightningcss-loader',
+            options: { minify: true, errorRecovery: false }
+          },
+          require.resolve('./oneStyle.cjs')
+        ]
       }
     ]
   },
@@ -30,6 +37,6 @@ module.exports = {
         }
       })
     ],
-    splitChunks: { chunks: 'async', minSize: 1_000, minChunks: 2 }
+    splitChunks: { chunks: 'async', minSize: 500, minChunks: 2 }
   }
 };
