@@ -54,6 +54,17 @@ class Spent(Value):
     """How many processes were killed for want of memory."""
 
 
+class Free(Value):
+    """What nobody has been given of a machine."""
+
+    cpu: float
+    memory_bytes: int
+    gpu: int = 0
+
+    def holds(self, cpu: float, memory_bytes: int, gpu: int) -> bool:
+        return self.cpu >= cpu and self.memory_bytes >= memory_bytes and self.gpu >= gpu
+
+
 class Confinement(Protocol):
     """Where the processes of one server are."""
 

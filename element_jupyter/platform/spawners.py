@@ -1,0 +1,121 @@
+"""Composition of the Hub's spawner: sizes from their file, accounts, limits and the fork server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from element_jupyter.adapters.accounts import OwnAccount, PeopleAccounts
+from element_jupyter.adapters.admin_files import AdminFile
+from element_jupyter.adapters.forkserver import Become, ForkServer, Spawn
+from element_jupyter.config import Element
+from element_jupyter.core.confinement import Account, Free, Limiter
+from element_jupyter.core.provisioning import Launcher, ProcessExit
+from element_jupyter.core.sizes import Sizes
+from element_jupyter.hub.spawner import LocalMachine, Released, Services, wrap
+from element_jupyter.platform.control_groups import limits_of
+
+RUN_TARGET: Final = "element_jupyter.platform.runner:run_remote"
+
+
+def local_spawner(
+    config: Element,
+    sizes: Path,
+    *,
+    launcher: Launcher | None = None,
+    url: str = "",
+    fork_socket: Path | None = None,
+    fork_target: str = RUN_TARGET,
+    released: Callable[[Released], Awaitable[None]] | None = None,
+) -> type[Any]:
+    """Return the class that starts servers on this machine.
+
+    `url` is the control plane's for servers; `fork_socket` a fork server's that is for people.
+    Without one, runs are executed.
+    """
+    from jupyterhub.spawner import LocalProcessSpawner
+
+    limiter = limits_of(config.data).limiter
+    file = AdminFile(sizes, Sizes)
+    root = os.geteuid() == 0
+    machine = LocalMachine(
+        accounts=(
+            PeopleAccounts(config.accounts_group, Path(config.homes_dir))
+            if root
+            else OwnAccount(config.owner)
+        ),
+        limiter=limiter,
+        fork=_forking(fork_socket, fork_target) if fork_socket is not None and root else None,
+    )
+    services = Services(
+        sizes=lambda: file.value,
+        launcher=launcher,
+        url=url,
+        free=lambda: free_now(limiter),
+        gpus=_gpus(),
+        released=released,
+    )
+    return wrap(LocalProcessSpawner, services, machine)
+
+
+def free_now(limiter: Limiter) -> Free:
+    """Return what has been given to nobody, and is not used by anything else."""
+    granted = limiter.granted()
+    memory = psutil.virtual_memory()
+    promised = memory.total - sum(each.memory_bytes for each in granted)
+    cores = float(os.cpu_count() or 1) - sum(each.cpu for each in granted)
+    return Free(
+        cpu=max(0.0, cores), memory_bytes=max(0, min(memory.available, promised)), gpu=len(_gpus())
+    )
+
+
+def _gpus() -> tuple[str, ...]:
+    """Return the GPUs here, by the numbers that CUDA_VISIBLE_DEVICES takes."""
+    devices = Path("/proc/driver/nvidia/gpus")
+    return tuple(str(number) for number, _ in enumerate(devices.glob("*")))
+
+
+class _Watched:
+    """A forked process, with its end in the core's words."""
+
+    def __init__(self, child: Any) -> None:
+        self._child = child
+
+    @property
+    def pid(self) -> int:
+        return int(self._child.pid)
+
+    async def wait(self) -> ProcessExit:
+        told = await self._child.wait()
+        return ProcessExit(code=told.code, signal=told.signal)
+
+
+def _forking(socket: Path, target: str) -> Callable[..., Awaitable[_Watched]]:
+    server = ForkServer(socket)
+
+    async def fork(
+        account: Account, entrances: Sequence[str], environment: Mapping[str, str], log: str
+    ) -> _Watched:
+        child = await server.spawn(
+            Spawn(
+                target=target,
+                environment=dict(environment),
+                directory=account.home,
+                log=log,
+                new_session=True,
+                die_with_server=False,
+                become=Become(
+                    uid=account.uid,
+                    gid=account.gid,
+                    groups=account.groups,
+                    entrances=tuple(entrances),
+                ),
+            )
+        )
+        return _Watched(child)
+
+    return fork
