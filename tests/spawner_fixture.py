@@ -35,6 +35,28 @@ sizes:
   - {name: huge, title: Huge, cpu: 900, memory_bytes: 900 GiB, price_per_hour: 12}
 """
 
+ANSWERS = """
+import http.server, os, urllib.parse
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+address = urllib.parse.urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
+server = http.server.HTTPServer((address.hostname, address.port), Handler)
+"""
+SERVES = f"{ANSWERS}\nserver.serve_forever()\n"
+TELLS = """
+import json, os, sys
+told = {"uids": os.getresuid(), "gids": os.getresgid(), "groups": sorted(os.getgroups()),
+        "umask": os.umask(0o022), "cwd": os.getcwd(), "environment": dict(os.environ),
+        "open": [number for number in range(3, 1024) if os.path.exists(f"/proc/self/fd/{number}")],
+        "input": os.readlink("/proc/self/fd/0"), "output": os.readlink("/proc/self/fd/1")}
+with open("told.json", "w") as file:
+    json.dump(told, file)
+"""
+
 _CONFIG = """
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = "secret"
@@ -55,7 +77,7 @@ c.JupyterHub.spawner_class = local_spawner(
     launcher=Tickets(here),
     url="http://127.0.0.1:9/element",
     released=note_released(here / "released.jsonl"),
-    **{options!r},
+    **{options},
 )
 """
 
@@ -211,9 +233,16 @@ def hub_of_accounts(directory: Path, config: str = "", **options: Any) -> Hub:
     (directory / "data").mkdir(mode=0o700)
     (directory / "mark").write_text(f"{mark} {homes}")
     text = _CONFIG.format(
-        here=str(directory), group=f"{mark}people", homes=str(homes), options=options
+        here=str(directory), group=f"{mark}people", homes=str(homes), options=_spelled(options)
     )
     return _as_hub(start_hub(directory, text + config, SECRET_OF_THE_HUB="do not tell"))
+
+
+def _spelled(options: dict[str, Any]) -> str:
+    spelled = {
+        name: str(value) if isinstance(value, Path) else value for name, value in options.items()
+    }
+    return repr(spelled)
 
 
 def start_again(hub: Hub) -> Hub:

@@ -28,7 +28,7 @@ def local_spawner(
     *,
     launcher: Launcher | None = None,
     url: str = "",
-    fork_socket: Path | None = None,
+    fork_socket: Path | str | None = None,
     fork_target: str = RUN_TARGET,
     released: Callable[[Released], Awaitable[None]] | None = None,
 ) -> type[Any]:
@@ -49,7 +49,7 @@ def local_spawner(
             else OwnAccount(config.owner)
         ),
         limiter=limiter,
-        fork=_forking(fork_socket, fork_target) if fork_socket is not None and root else None,
+        fork=_forking(Path(fork_socket), fork_target) if fork_socket is not None and root else None,
     )
     services = Services(
         sizes=lambda: file.value,

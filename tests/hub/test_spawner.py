@@ -14,31 +14,17 @@ import psutil
 import pytest
 
 from tests.platform_fixture import wait_until
-from tests.spawner_fixture import end_hub_of_accounts, hub_of_accounts, is_root, start_again
+from tests.spawner_fixture import (
+    ANSWERS,
+    SERVES,
+    TELLS,
+    end_hub_of_accounts,
+    hub_of_accounts,
+    is_root,
+    start_again,
+)
 
 pytestmark = pytest.mark.skipif(not is_root(), reason="only root makes accounts")
-
-ANSWERS = """
-import http.server, os, urllib.parse
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-    def log_message(self, *_):
-        pass
-address = urllib.parse.urlsplit(os.environ["JUPYTERHUB_SERVICE_URL"])
-server = http.server.HTTPServer((address.hostname, address.port), Handler)
-"""
-SERVES = f"{ANSWERS}\nserver.serve_forever()\n"
-TELLS = """
-import json, os, sys
-told = {"uids": os.getresuid(), "gids": os.getresgid(), "groups": sorted(os.getgroups()),
-        "umask": os.umask(0o022), "cwd": os.getcwd(), "environment": dict(os.environ),
-        "open": [number for number in range(3, 1024) if os.path.exists(f"/proc/self/fd/{number}")],
-        "input": os.readlink("/proc/self/fd/0"), "output": os.readlink("/proc/self/fd/1")}
-with open("told.json", "w") as file:
-    json.dump(told, file)
-"""
 
 
 @pytest.fixture(scope="module")
