@@ -10,9 +10,10 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -223,7 +224,12 @@ class Hub(RunningHub):
         return printed
 
 
-def hub_of_accounts(directory: Path, config: str = "", **options: Any) -> Hub:
+def hub_of_accounts(
+    directory: Path,
+    config: str = "",
+    environment: Mapping[str, str] = MappingProxyType({}),
+    **options: Any,
+) -> Hub:
     """Start a Hub that makes accounts; `end_hub_of_accounts` ends it and removes them."""
     mark = f"t{secrets.token_hex(3)}-"
     directory.mkdir(parents=True, exist_ok=True)
@@ -235,7 +241,8 @@ def hub_of_accounts(directory: Path, config: str = "", **options: Any) -> Hub:
     text = _CONFIG.format(
         here=str(directory), group=f"{mark}people", homes=str(homes), options=_spelled(options)
     )
-    return _as_hub(start_hub(directory, text + config, SECRET_OF_THE_HUB="do not tell"))
+    variables = {"SECRET_OF_THE_HUB": "do not tell", **environment}
+    return _as_hub(start_hub(directory, text + config, **variables))
 
 
 def _spelled(options: dict[str, Any]) -> str:

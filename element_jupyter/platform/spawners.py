@@ -119,3 +119,17 @@ def _forking(socket: Path, target: str) -> Callable[..., Awaitable[_Watched]]:
         return _Watched(child)
 
     return fork
+
+
+def cluster_spawner(
+    backend: type[Any],
+    sizes: Path,
+    *,
+    launcher: Launcher | None = None,
+    url: str = "",
+    released: Callable[[Released], Awaitable[None]] | None = None,
+) -> type[Any]:
+    """Return the class that starts servers by a cluster's spawner, such as `SlurmSpawner`."""
+    file = AdminFile(sizes, Sizes)
+    services = Services(sizes=lambda: file.value, launcher=launcher, url=url, released=released)
+    return wrap(backend, services)

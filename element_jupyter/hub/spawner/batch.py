@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -37,6 +38,11 @@ class BatchMixin(Beneath):
     @default("cmd")
     def _cmd(self) -> list[str]:
         return [sys.executable, "-P", "-m", "jupyterhub.singleuser"]
+
+    @default("exec_prefix")
+    def _exec_prefix(self) -> str:
+        # root needs no sudo, whose rules would have to be written first
+        return "runuser -u {username} --" if os.geteuid() == 0 else "env"
 
     def give(self, size: Size) -> None:
         super().give(size)
