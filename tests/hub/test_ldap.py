@@ -204,6 +204,16 @@ def test_who_is_locked_or_removed_in_the_directory_has_nothing_here(hub, slapd):
     with hub.api() as api:
         assert api.post("/users/flo/server").status_code == 403
 
+    anew = slapd.add_person("flo")  # somebody else, years later
+    slapd.change(f"cn=ml,ou=groups,{SUFFIX}", "member", ldap3.MODIFY_REPLACE, SERVICE_DN, anew)
+    try:
+        answer = Visitor(hub.url).sign_in("flo", PASSWORD)
+        assert answer.status_code == 403
+        assert "flo was the name of another before" in refusal_in(answer)
+    finally:
+        inner = f"cn=ml-inner,ou=groups,{SUFFIX}"
+        slapd.change(f"cn=ml,ou=groups,{SUFFIX}", "member", ldap3.MODIFY_REPLACE, inner)
+
 
 def test_a_directory_that_is_down_takes_nothing_from_anybody(hub, slapd):
     visitor = signed_in(hub, "ada")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ldap3
@@ -23,6 +23,8 @@ _IN_CHAIN = "1.2.840.113556.1.4.1941"
 _ACTIVE_DIRECTORY = "1.2.840.113556.1.4.800"
 _CHUNK = 40
 """Groups whose parents are asked for at once."""
+_IDS = ("entryUUID", "objectGUID", "nsUniqueId", "GUID")
+"""Of OpenLDAP, Active Directory, 389 DS, eDirectory."""
 _FOUND, _NO_SUCH_OBJECT = 0, 32
 _DOES_NOT_ANSWER = {1, 3, 11, 51, 52, 53, 80}
 """Results of a bind that say something of the directory, and nothing of the person."""
@@ -59,6 +61,8 @@ class Entry:
     dn: str
     name: str
     """The user name as the directory has it, in small letters: it compares without case."""
+    id: str = ""
+    """What the directory never gives to another entry, where it has such a thing."""
 
 
 class Directory:
@@ -138,8 +142,11 @@ class Directory:
 
     def _checked(self, connection: Any, entry: Entry) -> tuple[Entry, frozenset[str]] | None:
         """Return the entry with its groups, unless it is not there or disabled."""
-        if not self._search(connection, entry.dn, "(objectClass=*)", ldap3.BASE):
+        found = self._search(connection, entry.dn, "(objectClass=*)", ldap3.BASE, _IDS)
+        if not found:
             return None
+        id_ = next((str(values[0]) for values in found[0][1].values() if values), "")
+        entry = replace(entry, id=id_)
         disabled = self.layout.disabled_filter
         if disabled and self._search(connection, entry.dn, disabled, ldap3.BASE):
             return None
@@ -280,7 +287,7 @@ def _has_member(dn: str) -> list[str]:
 
 def _listed(value: Any) -> list[Any]:
     values = value if isinstance(value, list | tuple) else [value]
-    return [each.decode("utf-8", "replace") if isinstance(each, bytes) else each for each in values]
+    return [each.hex() if isinstance(each, bytes) else each for each in values]
 
 
 def _parent(templates: tuple[str, ...]) -> str:

@@ -131,4 +131,4 @@ class ElementLDAPAuthenticator(LimitedAttempts, TeamsFromRules, LDAPAuthenticato
 
 
 def _found(entry: Entry, groups: frozenset[str]) -> Found:
-    return Found(identity=entry.name, groups=groups)
+    return Found(identity=entry.name, groups=groups, subject=entry.id)

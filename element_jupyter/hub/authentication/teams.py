@@ -156,8 +156,8 @@ class TeamsFromRules(Authenticator):
             return True
         kept = await self._kept(user)
         found = await self.look_up(user, kept, handler)
-        if isinstance(found, Found) and person_name(found.identity) != user.name:
-            self.log.error("%s is %s now, and not let in.", user.name, found.identity)
+        if isinstance(found, Found) and not _is_same(found, kept, user.name):
+            self.log.error("%s is the name of another account now.", user.name)
             found = Absence.GONE
         if found is Absence.SIGN_IN_AGAIN:
             end_sessions(user, signed_in=True)
@@ -168,7 +168,7 @@ class TeamsFromRules(Authenticator):
                 return True
             found = kept
         if isinstance(found, Absence) or not admits(found, user.name, rules):
-            return self._nothing(user)
+            return await self._nothing(user)
         return self._model(user.name, found, rules, user.db)
 
     async def check_allowed(self, username: str, authentication: Any = None) -> bool:
@@ -221,8 +221,8 @@ class TeamsFromRules(Authenticator):
     # --------------------------------------------------------------------------------- inside
 
     async def _refuse_another(self, found: Found, user: Any) -> None:
-        kept = await self._kept(user)
-        if kept is not None and kept.subject and found.subject and kept.subject != found.subject:
+        before = (await self._remembered(user)).get("subject")
+        if before and found.subject and before != found.subject:
             self.log.error("%s was the name of another account before; not let in.", user.name)
             name = _short(found.identity)
             raise HTTPError(403, f"{name} was the name of another before. Ask {self.ask}.")
@@ -249,13 +249,19 @@ class TeamsFromRules(Authenticator):
             model["auth_state"] = {**found.auth_state, _KEPT: kept}
         return model
 
-    def _nothing(self, user: Any) -> dict[str, Any]:
+    async def _nothing(self, user: Any) -> dict[str, Any]:
         if user.orm_user.groups or user.orm_user.roles:
             self.log.warning("%s has no rights any more.", user.name)
             end_sessions(user)
+        subject = (await self._remembered(user)).get("subject")
         return {
-            "name": user.name, "groups": [], "roles": [], "admin": False, "auth_state": None,
-        }  # fmt: skip
+            "name": user.name,
+            "groups": [],
+            "roles": [],
+            "admin": False,
+            # whose name it was, so that it is not given to somebody else
+            "auth_state": {_KEPT: {"subject": subject}} if subject else None,
+        }
 
     def _without_people(self, person: str, membership: Membership, database: Any) -> Membership:
         others = set(membership.teams) - {person}
@@ -270,20 +276,30 @@ class TeamsFromRules(Authenticator):
         kept = {team: level for team, level in membership.teams.items() if team not in people}
         return membership.model_copy(update={"teams": kept})
 
-    async def _kept(self, user: Any) -> Found | None:
+    async def _remembered(self, user: Any) -> dict[str, Any]:
         if not self.enable_auth_state:
+            return {}
+        return dict((await user.get_auth_state() or {}).get(_KEPT) or {})
+
+    async def _kept(self, user: Any) -> Found | None:
+        kept = await self._remembered(user)
+        if "identity" not in kept:
             return None
-        state = dict(await user.get_auth_state() or {})
-        if _KEPT not in state:
-            return None
-        kept = dict(state.pop(_KEPT))
         levels = {team: Level(level) for team, level in kept.pop("levels").items()}
         groups = frozenset(kept.pop("groups"))
+        state = dict(await user.get_auth_state())
+        del state[_KEPT]
         return Found(**kept, groups=groups, levels=levels, auth_state=state)
 
 
 def _short(identity: str) -> str:
     return identity if len(identity) <= 64 else f"{identity[:63]}…"
+
+
+def _is_same(found: Found, kept: Found | None, person: str) -> bool:
+    before = kept.subject if kept is not None else ""
+    same_account = not before or not found.subject or before == found.subject
+    return same_account and person_name(found.identity) == person
 
 
 def _is_in_browser(handler: Any, user: Any) -> bool:
