@@ -50,9 +50,15 @@ server = http.server.HTTPServer((address.hostname, address.port), Handler)
 SERVES = f"{ANSWERS}\nserver.serve_forever()\n"
 TELLS = """
 import json, os, sys
+def is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
 told = {"uids": os.getresuid(), "gids": os.getresgid(), "groups": sorted(os.getgroups()),
         "umask": os.umask(0o022), "cwd": os.getcwd(), "environment": dict(os.environ),
-        "open": [number for number in range(3, 1024) if os.path.exists(f"/proc/self/fd/{number}")],
+        "open": [number for number in range(3, 1024) if is_open(number)],
         "input": os.readlink("/proc/self/fd/0"), "output": os.readlink("/proc/self/fd/1")}
 with open("told.json", "w") as file:
     json.dump(told, file)

@@ -157,6 +157,10 @@ class OwnAccount:
             )
         return _account(pwd.getpwuid(os.geteuid()))
 
+    def lock(self, person: str) -> bool:
+        """Return False: an ordinary user locks nobody, and people have no other account."""
+        return False
+
 
 def _entry(name: str) -> pwd.struct_passwd | None:
     try:

@@ -22,6 +22,13 @@ from element_jupyter.platform.control_groups import limits_of
 RUN_TARGET: Final = "element_jupyter.platform.runner:run_remote"
 
 
+def accounts_of(config: Element) -> PeopleAccounts | OwnAccount:
+    """Return the accounts of this machine; `lock` ends what a suspended person runs."""
+    if os.geteuid() == 0:
+        return PeopleAccounts(config.accounts_group, Path(config.homes_dir))
+    return OwnAccount(config.owner)
+
+
 def local_spawner(
     config: Element,
     sizes: Path,
@@ -43,11 +50,7 @@ def local_spawner(
     file = AdminFile(sizes, Sizes)
     root = os.geteuid() == 0
     machine = LocalMachine(
-        accounts=(
-            PeopleAccounts(config.accounts_group, Path(config.homes_dir))
-            if root
-            else OwnAccount(config.owner)
-        ),
+        accounts=accounts_of(config),
         limiter=limiter,
         fork=_forking(Path(fork_socket), fork_target) if fork_socket is not None and root else None,
     )

@@ -355,6 +355,37 @@ async def test_a_child_enters_its_control_groups_before_it_is_somebody(peoples_s
 
 
 @needs_root
+async def test_what_a_child_was_born_with_is_read_by_nobody_else(peoples_server, somebodys):
+    mark = somebodys / "mark"
+    child = await peoples_server.client.spawn(
+        peoples_server.request(
+            "sleep",
+            str(mark),
+            die_with_server=False,
+            become=Become(uid=NOBODY.pw_uid, gid=NOBODY.pw_gid),
+        ).model_copy(update={"log": "/dev/null"})
+    )
+    wait_until(mark.exists)
+
+    # its memory is a copy of the fork server's, which has started runs of others too
+    tried = [
+        subprocess.run(
+            ["cat", f"/proc/{child.pid}/{name}"],
+            user=NOBODY.pw_uid,
+            group=NOBODY.pw_gid,
+            extra_groups=[],
+            capture_output=True,
+            cwd="/",
+        )
+        for name in ("environ", "mem", "maps")
+    ]
+    child.signal(signal.SIGKILL)
+    await child.wait()
+
+    assert [b"Permission denied" in each.stderr for each in tried] == [True] * 3
+
+
+@needs_root
 async def test_a_fork_server_for_people_starts_nothing_as_root(peoples_server, somebodys):
     with pytest.raises(Invalid, match="no process of its own"):
         await peoples_server.client.spawn(peoples_server.request("leave", 0))

@@ -89,6 +89,13 @@ def test_doctor_before_the_first_start_changes_nothing(data):
     assert not data.exists()
 
 
+def test_doctor_says_what_holds_servers_to_their_sizes(data):
+    told = element("doctor", "--data", str(data), "--json", ELEMENT_HUB="true")
+    [finding] = [f for f in json.loads(told.stdout)["findings"] if f["check"] == "limits"]
+    assert finding["message"].startswith("Servers and runs are held to their sizes by ")
+    assert (finding["verdict"] == "warn") == ("watchdog" in finding["message"])
+
+
 @pytest.mark.parametrize(
     ("spoil", "check"),
     [

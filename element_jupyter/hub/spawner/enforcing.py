@@ -274,6 +274,9 @@ class EnforcingMixin(Beneath):
                     self.log.warning("%s ended, which nobody was told: %s", run_id, error.message)
                     return
                 await asyncio.sleep(pause_seconds)
+            except ElementError as error:
+                self.log.warning("the control plane does not want to know: %s", error.message)
+                return
             else:
                 return
 
