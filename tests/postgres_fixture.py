@@ -127,7 +127,7 @@ def any_postgres(request) -> Iterator[Server]:
     server.stop()
 
 
-def _migrated(server: Server) -> Iterator[str]:
+def migrated(server: Server) -> Iterator[str]:
     template = f"template_{id(server):x}"
     if not server.has_template:
         server.execute(f"CREATE DATABASE {template}")
@@ -141,10 +141,10 @@ def _migrated(server: Server) -> Iterator[str]:
 @pytest.fixture
 def database_url(postgres) -> Iterator[str]:
     """URL of a migrated, empty database."""
-    yield from _migrated(postgres)
+    yield from migrated(postgres)
 
 
 @pytest.fixture
 def any_database_url(any_postgres) -> Iterator[str]:
     """URL of a migrated, empty database of each kind of server."""
-    yield from _migrated(any_postgres)
+    yield from migrated(any_postgres)

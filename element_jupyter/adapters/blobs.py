@@ -36,6 +36,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from element_jupyter.core.errors import Conflict, Invalid, NotFound, Unavailable
 from element_jupyter.core.snapshots import (
+    BlobReader,
     Blobs,
     Entry,
     Manifest,
@@ -333,7 +334,7 @@ def save(blobs: Blobs, scan: Scanned) -> str:
     raise Unavailable("The blob store does not keep what it is given.", "Look at its clock.")
 
 
-def restore(blobs: Blobs, snapshot_id: str, directory: Path) -> Manifest:
+def restore(blobs: BlobReader, snapshot_id: str, directory: Path) -> Manifest:
     """Write a snapshot's files into a directory that is empty or not there yet.
 
     The directory appears whole or not at all: it is filled beside its place and renamed. It is
@@ -369,7 +370,7 @@ def restore(blobs: Blobs, snapshot_id: str, directory: Path) -> Manifest:
     return manifest
 
 
-def _fill(directory: Path, blobs: Blobs, manifest: Manifest) -> None:
+def _fill(directory: Path, blobs: BlobReader, manifest: Manifest) -> None:
     by_digest: dict[str, list[Entry]] = {}
     for entry in manifest.entries:
         if entry.link is None:
@@ -400,7 +401,7 @@ def _each(work: Callable[[T], None], items: Iterable[T]) -> None:
             raise
 
 
-def _restore_file(blobs: Blobs, entry: Entry, path: Path) -> None:
+def _restore_file(blobs: BlobReader, entry: Entry, path: Path) -> None:
     mode = 0o777 if entry.executable else 0o666
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)

@@ -185,7 +185,7 @@ class LocalRuns:
     async def clean(self, directory: Path) -> None:
         (directory / "start.lock").unlink(missing_ok=True)
         if (directory / "project").exists():
-            await asyncio.to_thread(_remove_tree, directory / "project")
+            await asyncio.to_thread(remove_tree, directory / "project")
 
 
 # ----------------------------------------------------------------------------- what runs, and ends
@@ -329,7 +329,8 @@ def _write_private(path: Path, text: str) -> None:
     Path(temporary).replace(path)
 
 
-def _remove_tree(directory: Path) -> None:
+def remove_tree(directory: Path) -> None:
+    """Remove a directory in which a notebook was executed."""
     # a notebook may have taken its own directories' permissions away
     directory.chmod(0o700)
     for parent, names, _ in os.walk(directory):

@@ -325,7 +325,14 @@ def _looks_secret(path: str) -> bool:
     return name in _SECRET_NAMES or name.endswith((".pem", ".p12", ".pfx"))
 
 
-class Blobs(Protocol):
+class BlobReader(Protocol):
+    """Bytes under their sha256."""
+
+    def open(self, digest: str) -> BinaryIO:
+        """Raises: NotFound."""
+
+
+class Blobs(BlobReader, Protocol):
     """Bytes under their sha256, with the time since somebody last relied on each."""
 
     def missing(self, digests: Iterable[str]) -> set[str]:
@@ -337,9 +344,6 @@ class Blobs(Protocol):
         Raises:
             Conflict: they are not of that digest.
         """
-
-    def open(self, digest: str) -> BinaryIO:
-        """Raises: NotFound."""
 
     def size(self, digest: str) -> int:
         """Bytes. Raises: NotFound."""
@@ -386,7 +390,7 @@ def keep(blobs: Blobs, snapshot_id: str) -> Manifest:
     return manifest
 
 
-def load(blobs: Blobs, snapshot_id: str) -> Manifest:
+def load(blobs: BlobReader, snapshot_id: str) -> Manifest:
     """Read a manifest and check all that it says.
 
     Raises:

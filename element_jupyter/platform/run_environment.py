@@ -9,10 +9,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from element_jupyter import config, in_kernel
-from element_jupyter.adapters.blobs import FsspecBlobs
 from element_jupyter.adapters.environment_store.holding import started_ticks
 from element_jupyter.core.environments.building import (
     EnvironmentFailed,
@@ -35,6 +34,15 @@ from element_jupyter.platform.environments.composition import (
 _START: Final = Path(in_kernel.__file__).with_name("start.py")
 
 Wanted = Callable[[Environments], tuple[Environment, Pin]]
+
+
+class Locks(Protocol):
+    """Where the locks of environments are kept beside snapshots."""
+
+    def lock(self, lock_id: str) -> bytes:
+        """Raises: NotFound."""
+
+    def keep_lock(self, lock_id: str, content: bytes) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -68,7 +76,11 @@ class KernelEnvironment:
 
 
 def environment_of_run(
-    spec: RunSpec, document: Mapping[str, Any], tell: Tell, note: Callable[[str], None]
+    spec: RunSpec,
+    document: Mapping[str, Any],
+    locks: Locks,
+    tell: Tell,
+    note: Callable[[str], None],
 ) -> KernelEnvironment | None:
     """Return the environment that a run is pinned to, or that its project says.
 
@@ -83,7 +95,7 @@ def environment_of_run(
         if (there := made.get(pin.environment_id)) is not None:
             return there, pin
         try:
-            return made.ensure_locked(pin, _lock(made, pin, spec.blob_url), tell), pin
+            return made.ensure_locked(pin, _lock(made, pin, locks), tell), pin
         except EnvironmentFailed as error:
             if error.failure.code is FailureCode.PYTHON_MISMATCH:
                 raise EnvironmentFailed(_without_python(pin, error.failure)) from error
@@ -100,7 +112,7 @@ def environment_of_run(
             f" {definition.definition.title} is taken as it is locked now."
         )
         ensured = _ensured(made, definition, tell)
-        _keep_lock(made, ensured[1], spec.blob_url)
+        _keep_lock(made, ensured[1], locks)
         return ensured
 
     def wanted(made: Environments) -> tuple[Environment, Pin]:
@@ -162,16 +174,13 @@ def _ensured(made: Environments, found: Found, tell: Tell) -> tuple[Environment,
     )
 
 
-def _lock(made: Environments, pin: Pin, blob_url: str | None) -> bytes:
-    """Return the lock of a pin, from the store of environments or from the blobs."""
+def _lock(made: Environments, pin: Pin, locks: Locks) -> bytes:
+    """Return the lock of a pin, from the store of environments or from where locks are kept."""
     content = made.lock_content(pin.lock_id)
     if content is not None:
         return content
     try:
-        if blob_url is None:
-            raise NotFound("There is no blob store.")
-        with FsspecBlobs(blob_url).open(pin.lock_id) as file:
-            return file.read()
+        return locks.lock(pin.lock_id)
     except NotFound as error:
         raise NotFound(
             f"The lock of {pin.definition} is not stored any more.",
@@ -193,13 +202,11 @@ def _without_python(pin: Pin, why: Failure) -> Failure:
     )
 
 
-def _keep_lock(made: Environments, pin: Pin, blob_url: str | None) -> None:
+def _keep_lock(made: Environments, pin: Pin, locks: Locks) -> None:
     """Put a lock where it is found when the run is to be repeated."""
     content = made.lock_content(pin.lock_id)
-    if blob_url is not None and content is not None:
-        blobs = FsspecBlobs(blob_url)
-        if blobs.missing({pin.lock_id}):
-            blobs.put(pin.lock_id, content)
+    if content is not None:
+        locks.keep_lock(pin.lock_id, content)
 
 
 def _check(manifest: Manifest, pin: Pin) -> None:

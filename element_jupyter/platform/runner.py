@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import IPython.paths  # noqa: F401 - what finds kernels imports it at first use, in each fork anew
 from pydantic import ValidationError
@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from element_jupyter.adapters.blobs import FsspecBlobs, restore
 from element_jupyter.core.environments.building import EnvironmentFailed, Tell
 from element_jupyter.core.environments.definitions import Pointer
-from element_jupyter.core.errors import ElementError, Invalid
+from element_jupyter.core.errors import ElementError, Invalid, NotFound
 from element_jupyter.core.kernel_variables import kernel_environment
 from element_jupyter.core.notebooks import (
     ORDINARY_KERNEL,
@@ -37,7 +37,7 @@ from element_jupyter.core.notebooks import (
     parse_parameter,
     resolve_parameters,
 )
-from element_jupyter.core.runs import Event, RunFinished, RunSpec, RunState
+from element_jupyter.core.runs import Artifact, Event, RunFinished, RunSpec, RunState
 from element_jupyter.platform.machine import this_machine
 from element_jupyter.platform.run_building import BuildNotes, StoppedWaiting, unless_stopped
 from element_jupyter.platform.run_environment import (
@@ -46,15 +46,20 @@ from element_jupyter.platform.run_environment import (
     environment_of_run,
 )
 from element_jupyter.runner.artifacts import State, collect, survey
-from element_jupyter.runner.control_plane import HttpControlPlane
+from element_jupyter.runner.control_plane import HttpControlPlane, run_client
 from element_jupyter.runner.documents import prepare, read_document
 from element_jupyter.runner.events import EventLog, now
 from element_jupyter.runner.kernel import find_kernel
 from element_jupyter.runner.processes import adopt_orphans
-from element_jupyter.runner.report import EventReporter, Heart
+from element_jupyter.runner.report import (
+    LAST_EFFORT_SECONDS,
+    ControlPlane,
+    EventReporter,
+    Heart,
+)
 from element_jupyter.runner.session import Session, Work
 
-__all__ = ["InPlace", "run_file", "run_in_place"]
+__all__ = ["InPlace", "Place", "run_file", "run_in_place", "run_remote", "run_reported"]
 
 EXIT_CODES: Mapping[RunState, int] = {
     RunState.SUCCEEDED: 0,
@@ -94,11 +99,96 @@ def run_file(path: str) -> int:
         sys.stderr.write(f"{path} cannot be read as a run: {error}\n")
         return Invalid.exit_code
     Path(spec.output_directory).mkdir(parents=True, exist_ok=True)
-    adopting = adopt_orphans()
-    return asyncio.run(_run_reported(spec, adopting=adopting))
+    return run_reported(OnThisDisk(spec))[0]
 
 
-async def _run_reported(spec: RunSpec, *, adopting: bool) -> int:
+def run_remote() -> int:
+    """Execute the run that the environment names; returns the exit code of the process."""
+    from element_jupyter.platform import remote_runner  # which imports this
+
+    return remote_runner.run_remote()
+
+
+class Place(Protocol):
+    """Where a run's project comes from, and what it leaves goes: this disk, or a URL."""
+
+    spec: RunSpec
+    """Its directories are of this machine."""
+    control_plane: ControlPlane | None
+    """Whom the run is reported to, if anybody."""
+    patience_seconds: float
+    """How long what it told is still tried to be reported after its end."""
+
+    def restore(self, note: Callable[[str], None]) -> None:
+        """See that the project is there; blocks.
+
+        Raises:
+            ElementError: it cannot be had.
+        """
+
+    def lock(self, lock_id: str) -> bytes:
+        """Raises: NotFound."""
+
+    def keep_lock(self, lock_id: str, content: bytes) -> None: ...
+
+    def hand_over(
+        self, artifacts: Sequence[Artifact], note: Callable[[str], None]
+    ) -> Sequence[Artifact]:
+        """See that people find the notebook, and the files, which are returned; blocks."""
+
+
+class OnThisDisk:
+    """The place of a run whose control plane shares this disk."""
+
+    patience_seconds = LAST_EFFORT_SECONDS
+
+    def __init__(self, spec: RunSpec) -> None:
+        self.spec = spec
+        self.control_plane: ControlPlane | None = None
+        if spec.report_url is not None:
+            token = Path(spec.token_file).read_text().strip() if spec.token_file else None
+            self.control_plane = HttpControlPlane(run_client(spec.report_url, token))
+
+    def restore(self, note: Callable[[str], None]) -> None:
+        project = Path(self.spec.project_directory)
+        if project.is_dir():
+            return
+        if self.spec.snapshot_id is None or self.spec.blob_url is None:
+            raise Invalid(f"There is no directory {project}.", field="project_directory")
+        restore(FsspecBlobs(self.spec.blob_url), self.spec.snapshot_id, project)
+
+    def lock(self, lock_id: str) -> bytes:
+        if self.spec.blob_url is None:
+            raise NotFound("There is no blob store.")
+        with FsspecBlobs(self.spec.blob_url).open(lock_id) as file:
+            return file.read()
+
+    def keep_lock(self, lock_id: str, content: bytes) -> None:
+        if self.spec.blob_url is None:
+            return
+        blobs = FsspecBlobs(self.spec.blob_url)
+        if blobs.missing({lock_id}):
+            blobs.put(lock_id, content)
+
+    def hand_over(
+        self,
+        artifacts: Sequence[Artifact],
+        note: Callable[[str], None],
+    ) -> Sequence[Artifact]:
+        return artifacts
+
+
+def run_reported(place: Place) -> tuple[int, bool]:
+    """Execute a run; returns the exit code of its process, and whether all was reported.
+
+    Raises:
+        OSError: the disk does not take what it tells.
+    """
+    return asyncio.run(_run_reported(place, adopting=adopt_orphans()))
+
+
+async def _run_reported(place: Place, *, adopting: bool) -> tuple[int, bool]:
+    spec = place.spec
     loop = asyncio.get_running_loop()
     control = _Control()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -106,24 +196,23 @@ async def _run_reported(spec: RunSpec, *, adopting: bool) -> int:
     events_path = Path(spec.output_directory) / "events.jsonl"
     log = EventLog(events_path)
     reporter = heart = None
-    if spec.report_url is not None:
-        token = Path(spec.token_file) if spec.token_file else None
-        control_plane = HttpControlPlane(spec.report_url, token)
-        reporter = EventReporter(events_path, control_plane)
+    reported = True
+    if place.control_plane is not None:
+        reporter = EventReporter(events_path, place.control_plane)
         log.on_flush = reporter.wake
         heart = Heart(
-            control_plane,
+            place.control_plane,
             spec.heartbeat_seconds,
             lambda reason: _from_thread(loop, control.stop, reason or "The run was stopped."),
         )
         reporter.start()
         heart.start()
-    code = await _run_told(spec, log, control, adopting=adopting)
+    code = await _run_told(place, log, control, adopting=adopting)
     log.close()
     if reporter is not None and heart is not None:
-        await asyncio.to_thread(reporter.finish)
+        reported = await asyncio.to_thread(reporter.finish, place.patience_seconds)
         heart.stop()
-    return code
+    return code, reported
 
 
 def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[str], None], reason: str) -> None:
@@ -131,17 +220,28 @@ def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[str], None], r
         loop.call_soon_threadsafe(call, reason)
 
 
-async def _run_told(spec: RunSpec, log: EventLog, control: _Control, *, adopting: bool) -> int:
+async def _run_told(place: Place, log: EventLog, control: _Control, *, adopting: bool) -> int:
     """Run; whatever happens, the last event says how it ended."""
-    loop, started = asyncio.get_running_loop(), time.monotonic()
+    loop, started, spec = asyncio.get_running_loop(), time.monotonic(), place.spec
     output, project = Path(spec.output_directory), Path(spec.project_directory)
     before: State = {}
+
+    def note(sentence: str) -> None:
+        _from_thread(loop, lambda text: log.note(text, "info"), sentence)
+
+    def left() -> list[Artifact]:
+        kept = collect(project, before, output / "artifacts", without=output)
+        return [*place.hand_over(kept, note)]
+
     try:
-        await asyncio.to_thread(_restore, spec)
+        await unless_stopped(lambda: place.restore(note), control.asked)
         asked = _read(spec)
         made = None
         if asked.gets_environment:
-            made = await unless_stopped(lambda: _environment(spec, asked, log, loop), control.asked)
+            made = await unless_stopped(
+                lambda: environment_of_run(spec, asked.document, place, BuildNotes(note), note),
+                control.asked,
+            )
         work = replace(
             _work(spec, asked, made, output_path=output / "output.ipynb"), adopting=adopting
         )
@@ -149,7 +249,7 @@ async def _run_told(spec: RunSpec, log: EventLog, control: _Control, *, adopting
         control.attach(session)
         finished = await session.run(
             before_cells=lambda: before.update(survey(project, without=output)),
-            after_cells=lambda: collect(project, before, output / "artifacts", without=output),
+            after_cells=left,
         )
         return EXIT_CODES[finished.state]
     except ElementError as error:
@@ -166,15 +266,6 @@ async def _run_told(spec: RunSpec, log: EventLog, control: _Control, *, adopting
     duration = time.monotonic() - started
     log.tell(RunFinished(at=now(), state=state, reason=reason, duration_seconds=duration))
     return code
-
-
-def _restore(spec: RunSpec) -> None:
-    project = Path(spec.project_directory)
-    if project.is_dir():
-        return
-    if spec.snapshot_id is None or spec.blob_url is None:
-        raise Invalid(f"There is no directory {project}.", field="project_directory")
-    restore(FsspecBlobs(spec.blob_url), spec.snapshot_id, project)
 
 
 def _details(error: ElementError) -> str:
@@ -230,17 +321,6 @@ def _read(spec: RunSpec) -> _Asked:
             and is_ordinary(kernel, installed.argv)
         ),
     )
-
-
-def _environment(
-    spec: RunSpec, asked: _Asked, log: EventLog, loop: asyncio.AbstractEventLoop
-) -> KernelEnvironment | None:
-    """Make the environment of a run, in a thread; what happens is told as notes."""
-
-    def note(sentence: str) -> None:
-        _from_thread(loop, lambda text: log.note(text, "info"), sentence)
-
-    return environment_of_run(spec, asked.document, BuildNotes(note), note)
 
 
 def _work(

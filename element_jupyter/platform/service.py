@@ -210,6 +210,7 @@ async def _composed(
             stop_grace_seconds=settings.stop_grace_seconds,
             blob_url=blob_url,
             data_directory=settings.data if settings.environments else None,
+            tokens_expire=isinstance(provisioner, HubRuns),
         ),
         store=run_store,
         streams=EventFiles(settings.data / "runs"),

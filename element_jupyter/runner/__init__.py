@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-PRELOAD: Final = ("element_jupyter.platform.runner",)
+PRELOAD: Final = ("element_jupyter.platform.runner", "element_jupyter.platform.remote_run")
 """What a fork server imports so that a forked runner starts at once; it brings in all the rest."""
 
 # nbformat imports jsonschema, and that this package when it is there, which parses a grammar of

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from element_jupyter.core.errors import ElementError
+from element_jupyter.core.errors import ElementError, Forbidden, Unauthenticated
 
 BATCH_BYTES: Final = 1_000_000
 LAST_EFFORT_SECONDS: Final = 60.0
@@ -21,7 +21,10 @@ _PAUSES_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 class ControlPlane(Protocol):
-    """The run's own two doors at the control plane; both raise `ElementError` when it refuses."""
+    """The run's own two doors at the control plane.
+
+    Both raise `Unavailable` when another try may help, and another `ElementError` for a refusal.
+    """
 
     def post_events(self, body: bytes) -> None: ...
 
@@ -39,17 +42,20 @@ class EventReporter(threading.Thread):
         self._control_plane = control_plane
         self._more = threading.Event()
         self._deadline: float | None = None
+        self._refused = False
+        self.complete = False
+        """Whether all was accepted; known once this has ended."""
 
     def wake(self) -> None:
         """Say that the file has grown."""
         self._more.set()
 
     def finish(self, timeout_seconds: float = LAST_EFFORT_SECONDS) -> bool:
-        """Wait until the rest has been accepted; False when time ran out before."""
+        """Wait until the rest has been accepted; False when it was not in time, or is refused."""
         self._deadline = time.monotonic() + timeout_seconds
         self._more.set()
         self.join(timeout_seconds + 1.0)
-        return not self.is_alive()
+        return self.complete
 
     def run(self) -> None:
         with self._path.open("rb") as file:
@@ -64,13 +70,16 @@ class EventReporter(threading.Thread):
                     end = rest.rfind(b"\n")
                 if end < 0:
                     if self._deadline is not None:
+                        self.complete = True
                         return
                     self._more.wait()
                     continue
                 if self._post(rest[:end]):
                     rest, failures = rest[end + 1 :], 0
                     continue
-                if self._deadline is not None and time.monotonic() > self._deadline:
+                if self._deadline is not None and (
+                    self._refused or time.monotonic() > self._deadline
+                ):
                     return
                 time.sleep(_PAUSES_SECONDS[min(failures, len(_PAUSES_SECONDS) - 1)])
                 failures += 1
@@ -79,7 +88,8 @@ class EventReporter(threading.Thread):
         body = b'{"events": [' + lines.replace(b"\n", b",\n") + b"]}"
         try:
             self._control_plane.post_events(body)
-        except ElementError:  # away, or restarting, or not ready for this run yet
+        except ElementError as error:  # away, or restarting, or not ready for this run yet
+            self._refused = isinstance(error, Unauthenticated | Forbidden)
             return False
         return True
 

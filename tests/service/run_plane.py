@@ -83,14 +83,19 @@ class Plane:
 
 @contextlib.asynccontextmanager
 async def plane(
-    data: Path, database_url: str, port: int = 0, fork: Any = None, **settings: Any
+    data: Path,
+    database_url: str,
+    port: int = 0,
+    fork: Any = None,
+    provisioner: LocalRuns | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Plane]:
     engine = connect(database_url)
     store = SqlRunStore(engine)
     blobs = FsspecBlobs(data / "blobs")
     jobs = KeptJobs(data / "jobs")
     environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    provisioner = LocalRuns(
+    provisioner = provisioner or LocalRuns(
         lambda snapshot_id, directory: restore(blobs, snapshot_id, directory),
         environment,
         fork,
@@ -132,7 +137,9 @@ async def plane(
 
 
 async def main(data: str, database_url: str, port: str, *settings: str) -> None:
-    given = {name: float(value) for name, value in (item.split("=") for item in settings)}
+    given: dict[str, Any] = {
+        name: float(value) for name, value in (item.split("=") for item in settings)
+    }
     if "capacity" in given:
         given["capacity"] = int(given["capacity"])
     stop = asyncio.Event()
