@@ -164,6 +164,8 @@ def python_package() -> Package:
             path = Path(directory, name)
             if name != "EXTERNALLY-MANAGED" and "_test" not in name and path.suffix != ".a":
                 made.files[path.relative_to(base).as_posix()] = _relocatable(path)
+    # where Debian's own looks for them
+    made.links[f"{library}/dist-packages"] = "site-packages"
     # what imports it does not test
     made.files[f"{library}/unittest/__init__.py"] = b""
     made.files[f"{library}/unittest/mock.py"] = b""
