@@ -270,7 +270,8 @@ class Element(Configurable):
 
     @default("owner")
     def _owner(self) -> str:
-        return slug(getpass.getuser(), "user")
+        # the account root is nobody's, and no server of the Hub is started as it
+        return "admin" if self.hub and os.geteuid() == 0 else slug(getpass.getuser(), "user")
 
     @default("run_capacity")
     def _run_capacity(self) -> int:

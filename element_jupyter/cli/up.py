@@ -130,7 +130,8 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
             f"[bold]Element is ready[/]  {shown}   data in {settings.data}", soft_wrap=True
         )
         if place.hub is not None:
-            console.print(f"The control plane is at {place.service_url}. Ctrl-C stops everything.")
+            _say_who_may_sign_in(settings, place.hub.public_url, console)
+            console.print("Ctrl-C stops everything.")
         elif place.airflow_url:
             console.print(f"Airflow runs at {place.airflow_url}. Ctrl-C stops everything.")
 
@@ -155,6 +156,21 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
             else f"{left} notebooks that run go on; the next `element up` has them again."
         )
         console.print(runs, soft_wrap=True)
+
+
+def _say_who_may_sign_in(settings: config.Element, public_url: str, console: Console) -> None:
+    from element_jupyter.platform.hub.authentication import first_admin_link
+    from element_jupyter.platform.hub.people import serves_one_because
+
+    because = serves_one_because()
+    if because is not None:
+        console.print(f"It serves {settings.owner} alone. {because}", soft_wrap=True)
+    if (link := first_admin_link(settings, public_url)) is not None:
+        console.print(
+            f"Sign in as {settings.owner}, who administers it: choose a password at\n  {link}\n"
+            "The link can be used once; the next `element up` prints another until it has been.",
+            soft_wrap=True,
+        )
 
 
 class _Progress:

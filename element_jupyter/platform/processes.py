@@ -55,14 +55,24 @@ def execute_program(
 
 
 def fork_server(
-    data: Data, name: str, title: str, modules: list[str], environment: dict[str, str]
+    data: Data,
+    name: str,
+    title: str,
+    modules: list[str],
+    environment: dict[str, str],
+    *,
+    for_people: bool = False,
 ) -> Component:
-    """Return the fork server that listens on `run/<name>.sock` with the modules imported."""
+    """Return the fork server that listens on `run/<name>.sock` with the modules imported.
+
+    What one `for_people` forks is somebody's, and has nothing of root's; for root alone.
+    """
     path = data.run / f"{name}.sock"
 
     async def launch() -> Process:
         path.unlink(missing_ok=True)
-        arguments = ["--socket", str(path), "--preload", *modules]
+        kind = ["--for-people"] if for_people else []
+        arguments = ["--socket", str(path), *kind, "--preload", *modules]
         return execute(data, name, "element_jupyter.platform.forkserver", arguments, environment)
 
     asked = ForkServer(path).answers

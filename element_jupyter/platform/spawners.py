@@ -38,17 +38,19 @@ def local_spawner(
     fork_socket: Path | str | None = None,
     fork_target: str = RUN_TARGET,
     released: Callable[[Released], Awaitable[None]] | None = None,
+    many: bool = True,
 ) -> type[Any]:
     """Return the class that starts servers on this machine.
 
-    `url` is the control plane's for servers; `fork_socket` a fork server's that is for people.
-    Without one, runs are executed.
+    For `many`, as root, everybody has an account of their own; else all is the one person's who
+    runs this. `url` is the control plane's for servers; `fork_socket` a fork server's that is for
+    people. Without one, runs are executed.
     """
     from jupyterhub.spawner import LocalProcessSpawner
 
     limiter = limits_of(config.data).limiter
     file = AdminFile(sizes, Sizes)
-    root = os.geteuid() == 0
+    root = many and os.geteuid() == 0
     machine = LocalMachine(
         accounts=accounts_of(config),
         limiter=limiter,

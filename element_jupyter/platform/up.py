@@ -25,6 +25,7 @@ from element_jupyter.platform.hub.access import (
     TOKEN_FILE,
 )
 from element_jupyter.platform.hub.components import hub_components
+from element_jupyter.platform.hub.people import serves_one_because
 from element_jupyter.platform.hub.setup import HubSetup, Secret, public_url
 from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
@@ -297,7 +298,15 @@ class Platform:
         needs = tuple(component.name for component in database)
         # setproctitle would write over the environment of a run, by which ps and tools tell it
         named = {"SPT_NOENV": "1"}
-        runner = fork_server(self._data, "runner", "Notebook runner", list(PRELOAD), named)
+        for_people = place.hub is not None and serves_one_because() is None
+        runner = fork_server(
+            self._data,
+            "runner",
+            "Notebook runner",
+            list(PRELOAD),
+            named,
+            for_people=for_people,
+        )
         components = [*database, runner, self._service(needs, place)]
         if place.airflow_url is not None:
             airflow = Airflow(

@@ -50,6 +50,8 @@ create table if not exists links (
   ends_at text not null
 ) strict;
 """
+_NEVER = datetime.fromtimestamp(0, UTC).isoformat()
+"""When the password was chosen of an account that has none."""
 _HASHER = PasswordHasher()
 _NOBODYS_PASSWORD = _HASHER.hash(secrets.token_urlsafe())
 
@@ -174,6 +176,15 @@ class Accounts:
             )
             _one(done, name)
 
+    def ensure_administrator(self, name: Name) -> None:
+        """Make an account that administers, with a password that nobody knows, unless it exists."""
+        now = _now().isoformat()
+        with self._transaction() as database:
+            database.execute(
+                "insert or ignore into people values (?, ?, 1, ?, 0, ?, ?)",
+                (name, _NOBODYS_PASSWORD, _json({}), now, _NEVER),
+            )
+
     def remove(self, name: str) -> None:
         with self._transaction() as database:
             database.execute("delete from people where name = ?", (name,))
@@ -272,7 +283,9 @@ class Accounts:
     def has_admin(self) -> bool:
         with self._transaction() as database:
             found = database.execute(
-                "select 1 from people where admin = 1 and suspended = 0 limit 1"
+                "select 1 from people"
+                " where admin = 1 and suspended = 0 and password_at > ? limit 1",
+                (_NEVER,),
             ).fetchone()
         return found is not None
 
@@ -301,15 +314,17 @@ class Accounts:
             database.close()
 
 
-def first_admin_link(path: Path, public_url: str) -> str | None:
-    """Make the link by which the first administrator signs up; None when there is one.
+def first_admin_link(path: Path, public_url: str, owner: Name) -> str | None:
+    """Make the link by which `owner`, the first administrator, gets a password; None once one has.
 
-    Earlier ones are not good any more. The secret is behind `#`, so that no server ever logs it.
+    The account is there from then on, since what the platform itself does is done for it. Earlier
+    links are not good any more. The secret is behind `#`, so that no server ever logs it.
     """
     accounts = Accounts(path)
+    accounts.ensure_administrator(owner)
     if accounts.has_admin():
         return None
-    secret = accounts.make_link("first-admin", made_by="", admin=True)
+    secret = accounts.make_link("password", made_by="", person=owner)
     return link_url(public_url, secret)
 
 

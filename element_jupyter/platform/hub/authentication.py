@@ -37,7 +37,7 @@ def configure_authentication(
 
 def first_admin_link(settings: Element, public_url: str) -> str | None:
     """Make the link by which the first administrator signs up; None when there is one."""
-    return accounts.first_admin_link(_accounts_file(settings), public_url)
+    return accounts.first_admin_link(_accounts_file(settings), public_url, settings.owner)
 
 
 def _accounts_file(settings: Element) -> Path:

@@ -35,6 +35,12 @@ def hub_components(
     """Write what they are told, and return the proxy and the Hub."""
     for directory in (data.proxy, data.hub):
         directory.mkdir(mode=0o700, exist_ok=True)
+    for name, elsewhere in (
+        ("sizes.yaml", settings.sizes_file),
+        ("teams.yaml", settings.teams_file),
+    ):
+        if not elsewhere and not (data.root / name).exists():
+            write_private(data.root / name, packaged(name).read_text(encoding="utf-8"))
     if settings.tls_cert:
         setup = _with_certificate(settings, data, setup)
     write_setup(data, setup)

@@ -6,11 +6,17 @@ is in YAML files, which are read again when they change.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any, Final
 
 from element_jupyter import config
+from element_jupyter.adapters.admin_files import AdminFile
+from element_jupyter.adapters.hub.launcher import HttpLauncher
+from element_jupyter.core.teams import TeamRules
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.components import ROUTES
+from element_jupyter.platform.hub.people import serves_one_because
 from element_jupyter.platform.hub.setup import (
     AIRFLOW_PREFIX,
     SERVICE_PREFIX,
@@ -21,6 +27,8 @@ from element_jupyter.platform.hub.setup import (
 
 _CONTROL_PLANE: Final = "element"
 _AIRFLOW: Final = "airflow"
+
+_ONE: Final = "This platform serves one person: nobody else can be invited."
 
 _ASKS_IN_A_PERSONS_NAME: Final = (
     f"access:services!service={_CONTROL_PLANE}",
@@ -41,6 +49,8 @@ def configure(c: Any) -> None:
     setup = read_setup(data)
     _addresses(c, data, setup)
     _services(c, data, setup)
+    _people(c, settings)
+    _servers(c, settings, data, setup)
 
 
 def _addresses(c: Any, data: Data, setup: HubSetup) -> None:
@@ -136,6 +146,34 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
         },
     ]
     c.Spawner.server_token_scopes = _scopes_of_server
+
+
+def _people(c: Any, settings: config.Element) -> None:
+    from element_jupyter.platform.hub.authentication import configure_authentication
+
+    many = serves_one_because() is None
+    rules = AdminFile(Path(settings.teams_file or settings.data / "teams.yaml"), TeamRules)
+    configure_authentication(c, settings, rules, invitations=many)
+    # the Hub knows from the start whom the platform's own token speaks for
+    c.Authenticator.admin_users = {settings.owner}
+    c.JupyterHub.template_vars = {"announcement": "" if many else _ONE}
+
+
+def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> None:
+    from element_jupyter.platform.spawners import local_spawner
+
+    c.JupyterHub.spawner_class = local_spawner(
+        settings,
+        Path(settings.sizes_file or settings.data / "sizes.yaml"),
+        launcher=HttpLauncher(setup.service_url, Secret.HUB.of(data)),
+        url=setup.service_url,
+        fork_socket=Path(setup.runner_socket) if setup.runner_socket else None,
+        many=serves_one_because() is None,
+    )
+    c.Spawner.default_url = "/lab"
+    c.Spawner.http_timeout = 60
+    if serves_one_because() is not None and os.geteuid() == 0:
+        c.Spawner.args = [*c.Spawner.get("args", []), "--allow-root"]
 
 
 def _scopes_of_server(spawner: Any) -> list[str]:

@@ -1,0 +1,32 @@
+"""Whom this platform can serve: many, each as an account of the machine, or one person."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def serves_one_because() -> str | None:
+    """Return why only one person can be served here; None where many can."""
+    if os.geteuid() != 0:
+        return "It was not started as root, and so starts everything as the one who started it."
+    for path in (sys.executable, sys.base_prefix, str(Path(__file__).parents[2])):
+        if (closed := _closed_to_others(Path(path).resolve())) is not None:
+            return (
+                f"The accounts of other people could not run {path}: {closed} is closed to them."
+                " Install Element where everybody can read it."
+            )
+    return None
+
+
+def _closed_to_others(path: Path) -> Path | None:
+    for each in (path, *path.parents):
+        mode = each.stat().st_mode
+        needed = stat.S_IXOTH if each != path or stat.S_ISREG(mode) else stat.S_IXOTH | stat.S_IROTH
+        if mode & needed != needed:
+            return each
+    return None
