@@ -42,7 +42,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
 
 @pytest.fixture(scope="module")
 def admin(hub: RunningHub) -> Visitor:
-    link = first_admin_link(hub.directory / "people.sqlite", hub.url)
+    link = first_admin_link(hub.directory / "people.sqlite", hub.url, "root-of-all")
     visitor = Visitor(hub.url)
     answer = accept(visitor, secret_of(link), "root-of-all")
     assert answer.is_success
@@ -100,8 +100,8 @@ def test_the_first_administrator_signs_up_by_a_link_that_is_good_once(tmp_path):
     (directory / "teams.yaml").write_text("{}")
     with running_hub(directory, CONFIG) as hub:
         file = directory / "people.sqlite"
-        earlier = first_admin_link(file, hub.url)
-        link = first_admin_link(file, hub.url)
+        earlier = first_admin_link(file, hub.url, "ada")
+        link = first_admin_link(file, hub.url, "ada")
         assert link.startswith(f"{hub.url}/hub/invitation#")
 
         assert accept(Visitor(hub.url), secret_of(earlier), "mallory").status_code == 404
@@ -111,7 +111,7 @@ def test_the_first_administrator_signs_up_by_a_link_that_is_good_once(tmp_path):
         assert visitor.name == "ada"
         assert visitor.get("/hub/people").is_success
         assert accept(Visitor(hub.url), secret_of(link), "mallory").status_code == 404
-        assert first_admin_link(file, hub.url) is None
+        assert first_admin_link(file, hub.url, "ada") is None
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert secret_of(link) not in hub.log()
 
@@ -370,7 +370,7 @@ def test_no_password_and_no_secret_is_in_files_or_logs(hub, admin):
 
 def test_two_processes_make_the_first_link_and_one_of_them_is_good(tmp_path):
     file = tmp_path / "people.sqlite"
-    code = "import sys, pathlib; from element_jupyter.hub.authentication.accounts import first_admin_link; print(first_admin_link(pathlib.Path(sys.argv[1]), 'http://x'))"
+    code = "import sys, pathlib; from element_jupyter.hub.authentication.accounts import first_admin_link; print(first_admin_link(pathlib.Path(sys.argv[1]), 'http://x', 'ada'))"
     both = [
         subprocess.Popen([sys.executable, "-c", code, str(file)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -75,7 +75,7 @@ class Link(NamedTuple):
     id: str
     """The hash of its secret: enough to withdraw it, not to use it."""
     purpose: str
-    """`invitation`, `password` or `first-admin`."""
+    """`invitation`, or `password` for one who has an account."""
     person: Name | None
     """Whose it is; the holder of an invitation without one chooses a name."""
     admin: bool
@@ -210,7 +210,7 @@ class Accounts:
         )
         with self._transaction() as database:
             database.execute("delete from links where ends_at < ?", (now.isoformat(),))
-            if purpose in {"first-admin", "password"}:
+            if purpose == "password":
                 database.execute(
                     "delete from links where purpose = ? and person is ?", (purpose, person)
                 )

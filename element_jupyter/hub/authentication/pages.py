@@ -94,9 +94,7 @@ class InvitationPage(_Page):
         self.log.info("%s has used a link (%s).", name, link.purpose)
 
     def _is_wanted(self, link: Link) -> bool:
-        if link.purpose == "first-admin":
-            return not self.authenticator.accounts.has_admin()
-        return bool(self.authenticator.invitations)
+        return link.purpose == "password" or bool(self.authenticator.invitations)
 
 
 class PasswordPage(_Page):
