@@ -192,7 +192,8 @@ class RouteHandler(web.RequestHandler):
         self.route = self.verbs.get(self.request.method or "", NOWHERE)
         if self.route is NOWHERE:
             self._no_route()
-        self.who = await self._caller()
+        if self.route.access.action is not None:
+            self.who = await self._caller()
         self.route.access.check(self.who, self.path_kwargs)
         limit = self.route.body_limit_bytes
         self.limit_bytes = limit(self.mounted.services) if callable(limit) else limit

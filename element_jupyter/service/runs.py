@@ -127,6 +127,8 @@ class Runs:
         # within a team, so that nobody takes the key of another's run before it is started
         key = None if key is None else f"{record.run.team}|{key}"
         came = await self._store.create(record, key, refused)
+        if came.record is None and held is not None:
+            raise held
         if came.record is None:
             reason = came.refused.reason if came.refused is not None else "It does not run."
             raise Conflict(reason, "Trigger the job by hand to run it all the same.")
