@@ -17,7 +17,7 @@ from playwright.sync_api import expect
 
 from element_jupyter.platform.ports import free_port
 from tests.hub.browsing import browsing
-from tests.hub.signing_in import AUTHENTICATION, Visitor, xsrf_of
+from tests.hub.signing_in import AUTHENTICATION, Visitor, refusal_in, xsrf_of
 from tests.hub_fixture import RunningHub, running_hub
 from tests.platform_fixture import ROOT, wait_until
 
@@ -148,7 +148,9 @@ def test_somebody_in_no_team_is_told_whom_to_ask(hub, provider):
     answer = sign_in(Visitor(hub.url), "nobodys")
 
     assert answer.status_code == 403
-    assert "nobodys is in no team here. Ask ops@example.org to add you to one." in answer.text
+    assert (
+        refusal_in(answer) == "nobodys is in no team here. Ask ops@example.org to add you to one."
+    )
 
 
 def test_a_name_stays_with_the_account_that_had_it_first(hub, provider):

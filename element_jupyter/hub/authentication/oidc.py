@@ -35,6 +35,10 @@ class _LoginHandler(OAuthLoginHandler):
 
 
 class _CallbackHandler(OAuthCallbackHandler):
+    def render_template(self, name: str, **values: Any) -> Any:
+        """Say why somebody is not let in on a page with a way back."""
+        return super().render_template("refused.html" if name == "error.html" else name, **values)
+
     async def get(self) -> None:
         """Take the browser back from the provider."""
         await self.authenticator.discover_or_refuse()

@@ -25,7 +25,7 @@ def configure_authentication(
         c: the Hub's configuration.
         invitations: off where the Hub serves one person.
     """
-    data = Data(Path(settings.data_dir).expanduser())
+    data = Data(settings.data)
     data.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     c.JupyterHub.authenticator_class = ElementLocalAuthenticator
     c.TeamsFromRules.rules = lambda: rules.value
@@ -41,6 +41,6 @@ def first_admin_link(settings: Element, public_url: str) -> str | None:
 
 
 def _accounts_file(settings: Element) -> Path:
-    directory = Path(settings.data_dir).expanduser() / "hub"
+    directory = settings.data / "hub"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory / "people.sqlite"
