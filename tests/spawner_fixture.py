@@ -20,9 +20,11 @@ import httpx
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+from element_jupyter.core.confinement import Account
 from element_jupyter.core.errors import Forbidden
 from element_jupyter.core.provisioning import Launch, ProcessExit
 from element_jupyter.hub.spawner import Released
+from element_jupyter.platform.control_groups import control_groups, group_of
 from tests.hub_fixture import RunningHub, end_hub, start_hub
 from tests.platform_fixture import wait_until
 
@@ -64,7 +66,7 @@ with open("told.json", "w") as file:
     json.dump(told, file)
 """
 
-_CONFIG = """
+CONFIG = """
 c.JupyterHub.authenticator_class = "dummy"
 c.DummyAuthenticator.password = "secret"
 c.Authenticator.allow_all = True
@@ -125,6 +127,8 @@ class Hub(RunningHub):
 
     here: Path
     mark: str
+    account: Account
+    """Of a Hub that is not root's: whom it runs as."""
 
     def person(self, name: str, *groups: str, suspended: bool = False) -> str:
         """Make somebody who is in groups such as `ml:viewer`; their own team besides."""
@@ -244,11 +248,11 @@ def hub_of_accounts(
     (directory / "sizes.yaml").write_text(SIZES)
     (directory / "data").mkdir(mode=0o700)
     (directory / "mark").write_text(f"{mark} {homes}")
-    text = _CONFIG.format(
+    text = CONFIG.format(
         here=str(directory), group=f"{mark}people", homes=str(homes), options=_spelled(options)
     )
     variables = {"SECRET_OF_THE_HUB": "do not tell", **environment}
-    return _as_hub(start_hub(directory, text + config, **variables))
+    return as_hub(start_hub(directory, text + config, **variables))
 
 
 def _spelled(options: dict[str, Any]) -> str:
@@ -260,10 +264,10 @@ def _spelled(options: dict[str, Any]) -> str:
 
 def start_again(hub: Hub) -> Hub:
     """Start the Hub anew after it was killed."""
-    return _as_hub(start_hub(hub.directory, "", SECRET_OF_THE_HUB="do not tell"))
+    return as_hub(start_hub(hub.directory, "", SECRET_OF_THE_HUB="do not tell"))
 
 
-def _as_hub(running: RunningHub) -> Hub:
+def as_hub(running: RunningHub) -> Hub:
     hub = Hub(running.directory, running.process, running.url, running.token)
     hub.here = running.directory
     hub.mark = (running.directory / "mark").read_text().split()[0]
@@ -283,9 +287,16 @@ def end_hub_of_accounts(hub: Hub) -> None:
         subprocess.run(["groupdel", each.pw_name], capture_output=True)
     subprocess.run(["groupdel", f"{hub.mark}people"], capture_output=True)
     shutil.rmtree(homes)
-    for procs in Path("/sys/fs/cgroup").glob("**/element-*/**/cgroup.procs"):
-        with suppress(OSError):
-            procs.parent.rmdir()
+    remove_groups(hub.here / "data")
+
+
+def remove_groups(data: Path) -> None:
+    """Remove the control groups of servers that the Hub has left running, and were killed."""
+    for top in control_groups().values():
+        ours = top / group_of(data)
+        for group in [*ours.glob("*~*"), ours]:
+            with suppress(FileNotFoundError):
+                group.rmdir()
 
 
 @contextmanager

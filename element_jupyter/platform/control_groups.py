@@ -16,5 +16,9 @@ def control_groups() -> dict[str, Path]:
 
 def limits_of(data: Path) -> Probed:
     """Find what holds the servers of the platform whose data is there; others have their own."""
-    name = hashlib.sha256(str(data.absolute()).encode()).hexdigest()[:12]
-    return probe(control_groups(), f"element-{name}")
+    return probe(control_groups(), group_of(data))
+
+
+def group_of(data: Path) -> str:
+    """Name the group that all servers of one platform are in."""
+    return f"element-{hashlib.sha256(str(data.absolute()).encode()).hexdigest()[:12]}"

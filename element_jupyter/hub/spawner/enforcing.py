@@ -69,6 +69,7 @@ class EnforcingMixin(Beneath):
     _launch: Launch | None = None
     _ticket: object = None
     _told: str | None = None
+    _releasing: asyncio.Lock | None = None
 
     @property
     def given(self) -> Held:
@@ -121,7 +122,7 @@ class EnforcingMixin(Beneath):
 
     async def start(self) -> Any:
         if self.held is not None:
-            await self._release()  # of a server that ended as the Hub was killed
+            await self.release()  # of a server that ended as the Hub was killed
         try:
             await self._admit()
             return await super().start()
@@ -232,11 +233,22 @@ class EnforcingMixin(Beneath):
 
     # --------------------------------------------------------------------------------- the end
 
+    async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the Hub's own
+        await super().stop(now)
+        await self.release()  # while the Hub's database still says that there is a server
+
     async def run_post_stop_hook(self) -> None:
         try:
-            await self._release()
+            await self.release()
         finally:
             await maybe_future(super().run_post_stop_hook())
+
+    async def release(self) -> None:
+        """Take away what is left of a server that has ended, and tell what it was; once."""
+        if self._releasing is None:
+            self._releasing = asyncio.Lock()
+        async with self._releasing:
+            await self._release()
 
     async def _release(self) -> None:
         spent = await self.leave()

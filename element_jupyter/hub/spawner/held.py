@@ -45,5 +45,5 @@ class Services:
     gpus: tuple[str, ...] = ()
     """Of this machine, by the names that CUDA_VISIBLE_DEVICES takes."""
     released: Callable[[Released], Awaitable[None]] | None = None
-    """Called once for each server that has ended, also for one that ended while the Hub did not
-    run."""
+    """Called for each server that has ended, also for one that ended while the Hub did not run.
+    A second time only when the Hub was killed just then; owner, server and `since` are the same."""

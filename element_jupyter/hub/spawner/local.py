@@ -124,7 +124,7 @@ class LocalMixin(Beneath):
         return tuple(free[: size.gpu])
 
     async def start(self) -> Any:
-        self._exit = self._account = self._forked = None
+        self._exit = self._account = self._forked = self._ending = self._watching = None
         self.proc = None
         return await super().start()
 
@@ -158,13 +158,8 @@ class LocalMixin(Beneath):
         self._account = account = await asyncio.to_thread(
             self.machine.accounts.ensure, self.user.name
         )
-        allowance = Allowance(
-            memory_bytes=held.size.memory_bytes,
-            cpu=held.size.cpu,
-            processes=self.machine.processes,
-        )
         self._room = room = await asyncio.to_thread(
-            self.machine.limiter.confine, self._room_name, allowance
+            self.machine.limiter.confine, self._room_name, self._allowance(held.size)
         )
         self._stage = "Starting the process"
         if not self.port:
@@ -217,6 +212,11 @@ class LocalMixin(Beneath):
             raise Unavailable(f"No process could be started: {error}.") from error
         self.pid = self.proc.pid
 
+    def _allowance(self, size: Size) -> Allowance:
+        return Allowance(
+            memory_bytes=size.memory_bytes, cpu=size.cpu, processes=self.machine.processes
+        )
+
     def _log_file(self) -> str:
         name = self.name or "server"
         return str(Path(self._account.home if self._account else "~") / _LOGS / f"{name}.log")
@@ -237,8 +237,7 @@ class LocalMixin(Beneath):
 
     def _watch(self) -> None:
         """Have the Hub look as soon as the process has ended."""
-        if self._watching is None or self._watching.done():
-            self._watching = asyncio.ensure_future(self._watched())
+        self._watching = asyncio.ensure_future(self._watched())
 
     async def _watched(self) -> None:
         pid = self.pid
@@ -251,6 +250,7 @@ class LocalMixin(Beneath):
             spent = await asyncio.to_thread(room.spent) if room is not None else Spent()
             self.tell_end(held.run_id, with_memory(await self.how_it_ended(), spent))
         if not self.pending:
+            await self.release()
             await self.poll_and_notify()
 
     async def _learn_end(self) -> None:
@@ -295,9 +295,20 @@ class LocalMixin(Beneath):
             self.clear_state()
             return self._status
         status = await super().poll()
-        if status is None:
-            self._watch()  # after a restart of the Hub
+        if status is None and self._watching is None:  # after a restart of the Hub
+            await self._take_up_again()
         return self._status if status == 0 else status
+
+    async def _take_up_again(self) -> None:
+        held = self.held
+        self._room = room = await asyncio.to_thread(self.machine.limiter.find, self._room_name)
+        if room is None and held is not None:
+            # a watchdog has forgotten whom it watched
+            self._room = room = await asyncio.to_thread(
+                self.machine.limiter.confine, self._room_name, self._allowance(held.size)
+            )
+            room.entered(self.pid)
+        self._watch()
 
     @property
     def _status(self) -> int:
@@ -344,6 +355,7 @@ class LocalMixin(Beneath):
         if await self.poll() is None:
             await self._signal(signal.SIGKILL)
             await self.wait_for_death(5)
+        await self.release()
 
     async def leave(self) -> Spent:
         room = self._room or self.machine.limiter.find(self._room_name)
