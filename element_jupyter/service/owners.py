@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from element_jupyter.core.access import Action, Person, may, of_team
 from element_jupyter.core.errors import Forbidden, Invalid, Unavailable
 from element_jupyter.core.jobs import Job, StoredJob
+from element_jupyter.core.runs import Run
 from element_jupyter.core.teams import Level
 
 
@@ -56,21 +57,34 @@ class Owners:
         return who.name
 
     async def _check_member(self, job: Job) -> None:
-        if self._person is not None and (reason := await self._not_a_member(job)):
+        if reason := await self._not_a_member(job.owner, job.team):
             raise Invalid(f"owner: {reason}", field="owner")
 
-    async def _not_a_member(self, job: Job) -> str | None:
+    async def _not_a_member(self, name: str, team: str) -> str | None:
         if self._person is None:
             return None
-        owner = await self._person(job.owner)
+        owner = await self._person(name)
         if owner is None:
-            return f"The Hub knows nobody called '{job.owner}'."
+            return f"The Hub knows nobody called '{name}'."
         if owner.suspended:
-            return f"{job.owner} is suspended."
-        level = owner.levels.get(job.team)
+            return f"{name} is suspended."
+        level = owner.levels.get(team)
         if owner.admin or (level is not None and level.covers(Level.MEMBER)):
             return None
-        return f"{job.owner} is not a member of the team '{job.team}'."
+        return f"{name} is not a member of the team '{team}'."
+
+    async def check_start(self, run: Run) -> None:
+        """Return when a run that has waited may start as its owner.
+
+        Raises:
+            Forbidden: its owner has been suspended, or has left its team, meanwhile.
+        """
+        try:
+            reason = await self._not_a_member(run.owner, run.team)
+        except Unavailable:
+            return  # what starts it asks the Hub, too, and waits for it
+        if reason is not None:
+            raise Forbidden(f"It did not start: {reason}")
 
     async def held(self, stored: StoredJob) -> str | None:
         """Say why a job does not run as the owner it has; None when it does.
@@ -83,7 +97,7 @@ class Owners:
             return (
                 f"{stored.offered_by} has handed it over to {job.owner}, who has not taken it yet."
             )
-        if reason := await self._not_a_member(job):
+        if reason := await self._not_a_member(job.owner, job.team):
             return f"It does not run as its owner any more: {reason}"
         return None
 

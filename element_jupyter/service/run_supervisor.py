@@ -23,6 +23,7 @@ from element_jupyter.core.progress import RunRecord, ended, ended_silently
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef, Provisioner
 from element_jupyter.core.runs import Run, RunSpec, RunState
 from element_jupyter.service import run_metrics
+from element_jupyter.service.owners import Owners
 from element_jupyter.service.run_files import OUTPUT
 from element_jupyter.service.run_ports import RunSettings, RunStore, Streams
 from element_jupyter.service.run_streams import RunStreams
@@ -48,10 +49,12 @@ class Supervisor:
         store: RunStore,
         streams: Streams,
         provisioner: Provisioner,
+        owners: Owners,
     ) -> None:
         self._settings = settings
         self._store = store
         self._provisioner = provisioner
+        self._owners = owners
         self.streams = RunStreams(settings, store, streams, self._has_ended)
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: dict[str, asyncio.Task[None]] = {}
@@ -186,6 +189,7 @@ class Supervisor:
         """Start a run's process and see it through; an error ends the run, with its reason."""
         run_id = record.run.run_id
         try:
+            await self._owners.check_start(record.run)
             spec = await self._retry(lambda: self._specify(record))
             process = await self._provisioner.start(spec, self.directory(run_id))
         except Conflict as error:

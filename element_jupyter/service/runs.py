@@ -67,11 +67,11 @@ class Runs:
         owners: Owners | None = None,
     ) -> None:
         self._settings = settings
-        self._check = check
         self._owners = owners or Owners()
+        self._check = check
         self._store = store
         self._requests = Requests(settings, store, jobs, clock)
-        self._supervisor = Supervisor(settings, store, streams, provisioner)
+        self._supervisor = Supervisor(settings, store, streams, provisioner, self._owners)
         self._streams = self._supervisor.streams
 
     async def start(self) -> None:

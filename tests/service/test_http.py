@@ -448,6 +448,19 @@ async def test_a_silent_stream_is_kept_alive_and_ends_with_its_reader(served):
     await asyncio.wait_for(served.world.gone.wait(), 5)
 
 
+async def test_a_stream_is_cut_when_its_reader_is_nobody_any_more(served, monkeypatch):
+    served.mounted.recognised_seconds = 0
+    async with served.client.stream("GET", "/tell-for-ever") as answer:
+        lines = answer.aiter_lines()
+        while await anext(lines) != ": still here":
+            pass
+        monkeypatch.delitem(CALLERS, "alice")
+        with pytest.raises(httpx.RemoteProtocolError):
+            async for _ in lines:
+                pass
+    await asyncio.wait_for(served.world.gone.wait(), 5)
+
+
 async def test_a_shutdown_cuts_streams_without_their_end_so_that_readers_come_back(served):
     async with served.client.stream("GET", "/tell-for-ever") as answer:
         lines = answer.aiter_lines()

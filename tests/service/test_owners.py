@@ -86,9 +86,11 @@ def test_an_owner_must_be_a_member_of_the_team(both: HubPlane):
 def test_the_job_of_somebody_who_has_left_does_not_run_and_says_why(both: HubPlane):
     both.tokens["nora"] = both.person("nora", "nora:lead", "sales:member")
     schedule = {"kind": "cron", "expression": "0 6 * * *", "timezone": "UTC"}
-    said = JOB | {"name": "noras", "owner": "nora", "schedule": schedule}
+    said = JOB | {"name": "noras", "owner": "nora", "schedule": schedule, "max_active": 1}
     both.uploaded("nora")
     both.ask("nora", "PUT", "/jobs/sales/noras", json=said).raise_for_status()
+    first, both.tokens["first"] = both.live_run("sales/noras")
+    waiting = both.ask("mia", "POST", "/runs", json={"job": "sales/noras"}).json()["run_id"]
     both.person("nora")  # in no group any more
 
     def held() -> Any:
@@ -106,6 +108,14 @@ def test_the_job_of_somebody_who_has_left_does_not_run_and_says_why(both: HubPla
     assert [(row["state"], "nora is suspended" in row["reason"]) for row in fires] == [
         ("skipped", True)
     ]
+
+    now = datetime.now(UTC).isoformat()
+    end = {"kind": "run_finished", "sequence": 1, "at": now, "state": "succeeded"}
+    told = {"events": [end | {"duration_seconds": 1.0}]}
+    both.ask("first", "POST", f"/runs/{first}/events", json=told).raise_for_status()
+    wait_until(lambda: both.ask("mia", "GET", f"/runs/{waiting}").json()["state"] == "failed", 60)
+    reason = both.ask("mia", "GET", f"/runs/{waiting}").json()["reason"]
+    assert reason == "It did not start: nora is suspended."
 
     both.person("nora", "nora:lead", "sales:member")
     wait_until(lambda: held() is None, 60)
