@@ -24,11 +24,17 @@ _NEW_DAG_SECONDS: Final = 5.0
 class AirflowOrchestrator:
     """One Airflow, spoken to as one of its users."""
 
-    def __init__(self, url: str, user: str, passwords_file: Path) -> None:
-        """Name the server and the user; the file is JSON, passwords by user (0600)."""
+    def __init__(
+        self, url: str, user: str, passwords_file: Path, token_file: Path | None = None
+    ) -> None:
+        """Name the server and the user; the file is JSON, passwords by user (0600).
+
+        Where people sign in at a Hub there are no passwords: `token_file` then has a token.
+        """
         self._url = url.rstrip("/")
         self._user = user
         self._passwords_file = passwords_file
+        self._token_file = token_file
         self._client = httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, trust_env=False)
         self._token = ""
         self._signing_in = asyncio.Lock()
@@ -128,6 +134,14 @@ class AirflowOrchestrator:
             return self._token
 
     async def _sign_in(self) -> str:
+        if self._token_file is not None:
+            try:
+                return (await asyncio.to_thread(self._token_file.read_text)).strip()
+            except OSError as error:
+                raise Unavailable(
+                    f"The control plane's token for Airflow cannot be read: {error.strerror}.",
+                    f"Check {self._token_file}; `element up` writes it.",
+                ) from error
         try:
             passwords = json.loads(await asyncio.to_thread(self._passwords_file.read_text))
             password = passwords[self._user]

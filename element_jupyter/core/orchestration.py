@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
+
+from element_jupyter.core.values import Name, Value
 
 
 class Orchestrator(Protocol):
@@ -32,3 +35,29 @@ class Orchestrator(Protocol):
     async def health(self) -> dict[str, bool]:
         """Say which of its components are healthy; none when it does not answer."""
         ...
+
+
+class HubAddress(Value):
+    """Where Airflow finds the Hub at which its people sign in, as which of the Hub's services."""
+
+    api_url: str
+    """The Hub's REST interface as the machine itself reaches it: `http://127.0.0.1:8081/hub/api`."""
+    public_url: str
+    """The origin that people open, e.g. `https://element.example.org`; the Hub is at `/hub/`."""
+    token_file: Path
+    """File (0600) with the service's own token of the Hub."""
+    service: Name = "airflow"
+
+    @property
+    def prefix(self) -> str:
+        """The path under which Airflow is reached, without a slash at its end."""
+        return f"/services/{self.service}"
+
+    @property
+    def client_id(self) -> str:
+        return f"service-{self.service}"
+
+    @property
+    def redirect_path(self) -> str:
+        """What the Hub's `oauth_redirect_uri` of the service has to be."""
+        return f"{self.prefix}/auth/callback"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from element_jupyter.core.orchestration import HubAddress
     from element_jupyter.provider.settings import Settings
 
 ELEMENT_BUNDLE: Final[dict[str, object]] = {
@@ -42,9 +43,23 @@ AIRFLOW_SETTINGS: Final[dict[str, dict[str, object]]] = {
 """Sections of airflow.cfg that the provider depends on, with the reason where it is not plain."""
 
 
+HUB_AUTH_MANAGER: Final = "element_jupyter.provider.auth.manager.HubAuthManager"
+
+
 def element_section(service_url: str, token_file: Path) -> dict[str, object]:
     """Return the section `[element]` of airflow.cfg."""
     return {"service_url": service_url, "token_file": token_file}
+
+
+def hub_section(hub: HubAddress, control_plane_digest: str) -> dict[str, object]:
+    """Return what `[element]` has besides where people sign in at a Hub."""
+    return {
+        "hub_api_url": hub.api_url,
+        "hub_public_url": hub.public_url,
+        "hub_token_file": hub.token_file,
+        "hub_service": hub.service,
+        "control_plane_digest": control_plane_digest,
+    }
 
 
 def compose(section: Mapping[str, Any]) -> Settings:
@@ -57,6 +72,22 @@ def compose(section: Mapping[str, Any]) -> Settings:
         token_file=Path(str(section["token_file"])).expanduser(),
         wall_clock=CroniterWallClock(),
         render_notebook=_render,
+        hub=_hub(section),
+        control_plane_digest=str(section.get("control_plane_digest", "")),
+    )
+
+
+def _hub(section: Mapping[str, Any]) -> HubAddress | None:
+    if "hub_api_url" not in section:
+        return None
+    # pydantic, which DAG files need not wait for where there is no Hub
+    from element_jupyter.core.orchestration import HubAddress
+
+    return HubAddress(
+        api_url=str(section["hub_api_url"]),
+        public_url=str(section["hub_public_url"]),
+        token_file=Path(str(section["hub_token_file"])),
+        service=str(section["hub_service"]),
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from element_jupyter import provider
 from element_jupyter.adapters.forkserver import ForkServer, Spawn
 from element_jupyter.adapters.postgres import connect_arguments
+from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow_home import AirflowSetup, write_home
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.ports import LOOPBACK
@@ -33,6 +34,7 @@ class Airflow:
     database_url: str
     service_url: str
     parallelism: int
+    hub: HubAddress | None = None
 
     @property
     def url(self) -> str:
@@ -52,6 +54,7 @@ def airflow_components(
             database_url=_with_driver(url, "psycopg2"),
             async_database_url=_with_driver(url, "asyncpg"),
             parallelism=airflow.parallelism,
+            hub=airflow.hub,
         ),
     )
     environment = {

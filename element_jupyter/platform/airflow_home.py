@@ -6,11 +6,19 @@ start: it is derived, and `airflow` commands of a person work with it by `AIRFLO
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Final
 
-from element_jupyter.platform.airflow import AIRFLOW_SETTINGS, ELEMENT_BUNDLE, element_section
+from element_jupyter.core.orchestration import HubAddress
+from element_jupyter.platform.airflow import (
+    AIRFLOW_SETTINGS,
+    ELEMENT_BUNDLE,
+    HUB_AUTH_MANAGER,
+    element_section,
+    hub_section,
+)
 from element_jupyter.platform.data import Data, write_private
 
 USERNAME: Final = "element"
@@ -28,14 +36,19 @@ class AirflowSetup:
     async_database_url: str
     """The same database with the driver asyncpg."""
     parallelism: int
+    hub: HubAddress | None = None
+    """Where people sign in, behind whose proxy Airflow then is; None: the one local user."""
 
 
 def write_home(data: Data, setup: AirflowSetup) -> None:
     """Write airflow.cfg and the control plane's sign-in; create the person's DAG folder."""
     for directory in (data.airflow, data.dags):
         directory.mkdir(mode=0o700, exist_ok=True)
-    passwords = {USERNAME: data.secret("airflow-password")}
-    write_private(data.airflow_passwords, json.dumps(passwords) + "\n")
+    if setup.hub is None:
+        passwords = {USERNAME: data.secret("airflow-password")}
+        write_private(data.airflow_passwords, json.dumps(passwords) + "\n")
+        # the control plane signs in with what is there
+        data.control_planes_airflow_token.unlink(missing_ok=True)
     write_private(data.airflow / "airflow.cfg", _text(_sections(data, setup)))
 
 
@@ -44,6 +57,17 @@ def _sections(data: Data, setup: AirflowSetup) -> Sections:
     for name, options in AIRFLOW_SETTINGS.items():
         sections.setdefault(name, {}).update(options)
     sections["element"] = element_section(setup.service_url, data.token_file)
+    if setup.hub is not None:
+        token = data.secret(data.control_planes_airflow_token.name)
+        # its own, by which the control plane knows it for the one that says when jobs run
+        own = data.airflow / "control-plane-token"
+        write_private(own, data.secret(data.airflows_token.name) + "\n")
+        sections["element"] |= {"token_file": own}
+        sections["element"] |= hub_section(setup.hub, hashlib.sha256(token.encode()).hexdigest())
+        sections["core"] |= {"auth_manager": HUB_AUTH_MANAGER}
+        sections["api"] |= {"base_url": f"{setup.hub.public_url}{setup.hub.prefix}"}
+        for name in ("simple_auth_manager_users", "simple_auth_manager_passwords_file"):
+            del sections["core"][name]
     return sections
 
 

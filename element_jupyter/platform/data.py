@@ -45,6 +45,8 @@ class Data:
         self.run = root / "run"
         self.secrets = root / "secrets"
         self.airflow_passwords = self.secrets / "airflow-passwords.json"
+        self.airflows_token = self.secrets / "airflow-token"
+        self.control_planes_airflow_token = self.secrets / "airflow-token-of-control-plane"
 
     def create(self) -> None:
         """Create the directory, its parts and its secrets, or check those that are there.

@@ -325,7 +325,13 @@ def _orchestrator(stack: AsyncExitStack, settings: config.Element, data: Data) -
     port = settings.airflow_port or kept_ports(data).get("airflow", 0)
     if not settings.airflow or not port:
         return NoAirflow()
-    airflow = AirflowOrchestrator(f"http://127.0.0.1:{port}", USERNAME, data.airflow_passwords)
+    token = data.control_planes_airflow_token  # there is one where people sign in at a Hub
+    airflow = AirflowOrchestrator(
+        f"http://127.0.0.1:{port}",
+        USERNAME,
+        data.airflow_passwords,
+        token if token.exists() else None,
+    )
     stack.push_async_callback(airflow.close)
     return airflow
 

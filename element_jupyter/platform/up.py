@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -16,9 +17,11 @@ import httpx
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, send_signal, started_ticks
 from element_jupyter.config import Element
+from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.access import (
+    AIRFLOW_TOKEN_FILE,
     API_URL,
     PUBLIC_URL,
     SPAWNER_TOKEN_FILE,
@@ -314,6 +317,7 @@ class Platform:
                 database_url=place.airflow_database_url,
                 service_url=place.service_url,
                 parallelism=self._config.airflow_parallelism,
+                hub=self._hub_of_airflow(place),
             )
             components.extend(airflow_components(airflow, self._data, self._http, needs))
         if place.hub is not None:
@@ -322,14 +326,25 @@ class Platform:
             )
         return components
 
+    def _hub_of_airflow(self, place: Place) -> HubAddress | None:
+        if place.hub is None:
+            return None
+        return HubAddress(
+            api_url=place.hub.api_url,
+            public_url=place.hub.origin,
+            token_file=Path(Secret.AIRFLOW.file(self._data)),
+        )
+
     def _hub_access(self, place: Place) -> dict[str, str]:
         """Return what the control plane is told of the Hub."""
         if place.hub is None:
             return {}
+        self._data.secret(self._data.airflows_token.name)  # it is read at the very start
         return {
             API_URL: place.hub.api_url,
             TOKEN_FILE: Secret.CONTROL_PLANE.file(self._data),
             SPAWNER_TOKEN_FILE: Secret.HUB.file(self._data),
+            AIRFLOW_TOKEN_FILE: str(self._data.airflows_token),
             PUBLIC_URL: place.hub.public_url,
         }
 

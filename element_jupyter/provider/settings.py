@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     # with pydantic's models behind it, too heavy for what is imported at each DAG's parse
+    from element_jupyter.core.orchestration import HubAddress
     from element_jupyter.core.schedules import WallClock
 
 SECTION: Final = "element"
@@ -35,6 +36,10 @@ class Settings:
     wall_clock: WallClock
     render_notebook: Callable[[str], str]
     """Makes a page that does nothing of a notebook's JSON."""
+    hub: HubAddress | None = None
+    """Where people sign in; None: Airflow has users of its own."""
+    control_plane_digest: str = ""
+    """The sha256, in hexadecimal, of the token with which the control plane comes."""
 
 
 @cache

@@ -116,7 +116,7 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
                 "url": setup.airflow_url,
                 "api_token": Secret.AIRFLOW.of(data),
                 "oauth_client_id": f"service-{_AIRFLOW}",
-                "oauth_redirect_uri": f"{setup.origin}{AIRFLOW_PREFIX}auth/login_callback",
+                "oauth_redirect_uri": f"{AIRFLOW_PREFIX}auth/callback",
                 "oauth_no_confirm": True,
                 "oauth_client_allowed_scopes": [
                     f"access:services!service={_AIRFLOW}",
