@@ -7,6 +7,9 @@ foreground child of the supervisor, reachable through a unix socket in a private
 
 PostgreSQL refuses to run as root. As root it runs as the account `postgres`, or `nobody`, with the
 one capability to pass through directories that are closed to others, since the data directory is.
+
+Whoever started Element is its superuser, by the word of the kernel. A service has a role and a
+password of its own, which open its own database and no other.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 from urllib.parse import quote
 
 import psycopg
@@ -34,6 +37,8 @@ from sqlalchemy.exc import ArgumentError
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 
 USER: Final = "element"
+OWN_DATABASES: Final = ("element", "airflow", "hub")
+"""Databases that may have a role of their own."""
 VERSION: Final = 18
 _PORT: Final = 5432  # only names the socket file: nothing listens on TCP
 _SOCKET_PATH_BYTES: Final = 107  # sizeof(sun_path) - 1 on Linux
@@ -41,7 +46,6 @@ _SOCKET_PATH_BYTES: Final = 107  # sizeof(sun_path) - 1 on Linux
 _SETTINGS: Final = {
     "listen_addresses": "",
     "port": str(_PORT),
-    "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",
@@ -61,7 +65,13 @@ class EmbeddedPostgres:
         self._log = log
         self._binaries = binaries()
         self._account = _Account.of(directory) if os.geteuid() == 0 else None
-        self._sockets = directory / "sockets"
+        # services that run as other accounts reach it, which they cannot in the cluster itself
+        self._is_shared = self._account is not None
+        self._sockets = (
+            directory.with_name(f"{directory.name}-sockets")
+            if self._is_shared
+            else directory / "sockets"
+        )
         address = os.fsencode(self._sockets / f".s.PGSQL.{_PORT}")
         # libpq takes what a comma separates for several hosts
         if len(address) > _SOCKET_PATH_BYTES or b"," in address:
@@ -87,11 +97,18 @@ class EmbeddedPostgres:
                 "another data directory.",
             )
         self._end_leftover()
+        self._write_rules(self._directory)
         _private_directory(self._sockets, self._account)
+        if self._is_shared:
+            self._sockets.chmod(0o711)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the server as a child of this thread, with whose end it shuts down by itself."""
-        settings = [*_SETTINGS.items(), ("unix_socket_directories", _quoted(self._sockets))]
+        settings = [
+            *_SETTINGS.items(),
+            ("unix_socket_directories", _quoted(self._sockets)),
+            ("unix_socket_permissions", "0777" if self._is_shared else "0700"),
+        ]
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 [
@@ -107,10 +124,14 @@ class EmbeddedPostgres:
                 preexec_fn=self._become(die_with_parent=True),  # noqa: PLW1509 (no threads yet)
             )
 
-    def url(self, database: str, driver: str) -> str:
-        """Return the SQLAlchemy URL of a database, e.g. for the driver `psycopg`."""
+    def url(self, database: str, driver: str, password: str = "") -> str:
+        """Return the SQLAlchemy URL of a database, e.g. for the driver `psycopg`.
+
+        With a password it is that of the database's own role, else the superuser's.
+        """
+        who = f"{_role(database)}:{quote(password, safe='')}" if password else USER
         return (
-            f"postgresql+{driver}://{USER}@/{database}"
+            f"postgresql+{driver}://{who}@/{database}"
             f"?host={quote(str(self._sockets), safe='')}&port={_PORT}"
         )
 
@@ -127,17 +148,46 @@ class EmbeddedPostgres:
         with self._connect() as connection:
             _create_database(connection, name)
 
+    def ensure_own_database(self, name: str, password: str) -> None:
+        """Have the database belong to a role of its own with this password, and to no other.
+
+        What the superuser owns in it, from before there were roles, is handed over.
+        """
+        role = _role(name)
+        with self._connect() as connection:
+            _create_database(connection, name)
+            found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
+            if found.fetchone() is None:
+                connection.execute(_statement("CREATE ROLE {}", role))
+            # what arrives is a verifier: an error in the log would not tell the password
+            verifier = connection.pgconn.encrypt_password(
+                password.encode(), role.encode(), b"scram-sha-256"
+            )
+            connection.execute(
+                sql.SQL(
+                    "ALTER ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION "
+                    "NOBYPASSRLS PASSWORD {}"
+                ).format(sql.Identifier(role), sql.Literal(verifier.decode()))
+            )
+            connection.execute(_statement("ALTER DATABASE {} OWNER TO {}", name, role))
+            for database in (name, "postgres", "template1"):
+                connection.execute(_statement("REVOKE ALL ON DATABASE {} FROM PUBLIC", database))
+        with self._connect(name) as connection:
+            connection.execute(
+                sql.SQL(_HAND_OVER).format(role=sql.Identifier(role), name=sql.Literal(role))
+            )
+
     def close(self) -> None:
         """Remove what the server, which has ended, keeps outside of its directory."""
         if self._sockets.parent != self._directory:
             shutil.rmtree(self._sockets, ignore_errors=True)
 
-    def _connect(self) -> psycopg.Connection:
+    def _connect(self, database: str = "postgres") -> psycopg.Connection:
         return psycopg.connect(
             host=str(self._sockets),
             port=_PORT,
             user=USER,
-            dbname="postgres",
+            dbname=database,
             connect_timeout=5,
             autocommit=True,
         )
@@ -167,9 +217,16 @@ class EmbeddedPostgres:
                 f"No database could be created in {self._directory}: {' '.join(reason)}",
                 "Look at free space and permissions of that directory.",
             )
-        # whoever may enter the socket's directory is the owner; nothing else connects at all
-        (half_done / "pg_hba.conf").write_text("local all all trust\n")
+        self._write_rules(half_done)
         half_done.rename(self._directory)
+
+    def _write_rules(self, cluster: Path) -> None:
+        """Write who may connect to what, and how they show who they are; nothing else may."""
+        lines = [f"local all {USER} peer map=supervisor"]
+        lines += [f"local {name} {_role(name)} scram-sha-256" for name in OWN_DATABASES]
+        account = pwd.getpwuid(os.geteuid()).pw_name
+        (cluster / "pg_hba.conf").write_text("\n".join(lines) + "\n")
+        (cluster / "pg_ident.conf").write_text(f'supervisor "{account}" {USER}\n')
 
     def _become(self, *, die_with_parent: bool) -> Callable[[], None]:
         account = self._account
@@ -285,6 +342,47 @@ def parse_url(url: str, field: str) -> URL:
             field=field,
         )
     return parsed
+
+
+def _role(database: str) -> str:
+    return f"{database}_service"
+
+
+def _statement(text: LiteralString, *names: str) -> sql.Composed:
+    return sql.SQL(text).format(*(sql.Identifier(name) for name in names))
+
+
+_HAND_OVER: Final = """
+DO $$
+DECLARE each record;
+BEGIN
+    ALTER SCHEMA public OWNER TO {role};
+    FOR each IN
+        SELECT oid::regclass AS name FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+            AND relowner <> {name}::regrole
+            AND NOT EXISTS (
+                SELECT FROM pg_depend
+                WHERE objid = pg_class.oid AND relkind = 'S' AND deptype IN ('a', 'i')
+            )
+    LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO %I', each.name, {name});
+    END LOOP;
+    FOR each IN
+        SELECT oid::regtype AS name FROM pg_type
+        WHERE typnamespace = 'public'::regnamespace AND typtype IN ('e', 'd')
+            AND typowner <> {name}::regrole
+    LOOP
+        EXECUTE format('ALTER TYPE %s OWNER TO %I', each.name, {name});
+    END LOOP;
+    FOR each IN
+        SELECT oid::regprocedure AS name FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proowner <> {name}::regrole
+    LOOP
+        EXECUTE format('ALTER ROUTINE %s OWNER TO %I', each.name, {name});
+    END LOOP;
+END $$
+"""
 
 
 def _create_database(connection: psycopg.Connection, name: str) -> None:

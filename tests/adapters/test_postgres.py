@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from element_jupyter.adapters.postgres import EmbeddedPostgres, ensure_database, parse_url
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
-from tests.platform_fixture import wait_until
+from tests.platform_fixture import ROOT, wait_until
 
 
 @contextmanager
@@ -184,3 +188,114 @@ def test_a_database_that_may_not_be_created_comes_with_the_statement_for_its_adm
     with pytest.raises(Unavailable) as refused:
         ensure_database(url, "wanted")
     assert 'CREATE DATABASE "wanted" OWNER "humble";' in refused.value.hint
+
+
+# --------------------------------------------------------------------- a role for each service
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory) -> Iterator[EmbeddedPostgres]:
+    """A server with the databases of two services, in a directory that accounts may pass."""
+    directory = Path(tempfile.mkdtemp(prefix="element-pg-", dir="/tmp"))
+    try:
+        with running(directory) as (server, _):
+            directory.chmod(0o711)
+            for name in ("element", "airflow"):
+                server.ensure_own_database(name, f"{name}'s % pass/word")
+            yield server
+    finally:
+        shutil.rmtree(directory)
+
+
+def own(server: EmbeddedPostgres, database: str, driver: str = "psycopg") -> str:
+    return server.url(database, driver, f"{database}'s % pass/word")
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2"])
+def test_a_service_owns_its_own_database(shared, driver):
+    change(own(shared, "airflow", driver), "CREATE TABLE IF NOT EXISTS t ()")
+    assert answer(own(shared, "airflow", driver), "SELECT current_user") == "airflow_service"
+    superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+    assert answer(own(shared, "airflow", driver), superuser) is False
+
+
+@pytest.mark.parametrize("other", ["element", "postgres", "template1"])
+def test_a_service_is_refused_every_other_database(shared, other):
+    url = make_url(own(shared, "airflow")).set(database=other)
+    with pytest.raises(OperationalError, match=r"no pg_hba.conf entry|permission denied"):
+        answer(url.render_as_string(hide_password=False))
+
+
+def test_a_role_is_not_taken_on_without_its_password(shared):
+    for password in ("", "wrong", "element's % pass/word"):
+        url = make_url(own(shared, "airflow")).set(password=password)
+        with pytest.raises(OperationalError, match="password"):
+            answer(url.render_as_string(hide_password=False))
+
+
+def change(url: str, *statements: str) -> None:
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+AS_ANOTHER = """
+import os, sys
+account, url = sys.argv[1:]
+os.setgroups([]); os.setgid(int(account)); os.setuid(int(account))
+import psycopg
+from element_jupyter.adapters.postgres import connect_arguments
+try:
+    with psycopg.connect(**connect_arguments(url)) as connection:
+        print(connection.execute("SELECT current_user").fetchone()[0])
+except psycopg.OperationalError as error:
+    print("refused", error)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+def test_an_account_reaches_the_server_with_a_password_and_not_as_superuser(shared):
+    def as_another(url: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-c", AS_ANOTHER, "64123", url],
+            capture_output=True, text=True, check=True, cwd=ROOT,
+        )  # fmt: skip
+        return done.stdout
+
+    assert as_another(own(shared, "airflow")).strip() == "airflow_service"
+    assert as_another(shared.url("element", "psycopg")).startswith("refused")
+
+
+def test_what_is_from_before_there_were_roles_is_handed_over(tmp_path):
+    with running(tmp_path / "data") as (server, _):
+        server.ensure_database("airflow")
+        change(
+            server.url("airflow", "psycopg"),
+            "CREATE TYPE mood AS ENUM ('well'); CREATE TABLE t (id serial PRIMARY KEY, m mood);"
+            "CREATE VIEW v AS SELECT * FROM t; CREATE SEQUENCE s; INSERT INTO t (m) VALUES "
+            "('well'); CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        )
+        for _ in range(2):  # as at every start
+            server.ensure_own_database("airflow", "secret")
+        url = server.url("airflow", "psycopg", "secret")
+        change(
+            url,
+            "ALTER TABLE t ADD more int",
+            "DROP VIEW v",
+            "DROP SEQUENCE s",
+            "DROP FUNCTION f()",
+            "ALTER TYPE mood ADD VALUE 'ill'",
+        )
+        assert answer(url, "SELECT count(*) FROM t") == 1
+
+
+def test_a_cluster_that_trusted_its_socket_asks_for_passwords_from_the_next_start(tmp_path):
+    with running(tmp_path / "data") as (server, _):
+        server.ensure_database("airflow")
+    (tmp_path / "data" / "postgres" / "pg_hba.conf").write_text("local all all trust\n")
+    with running(tmp_path / "data") as (server, _):
+        server.ensure_own_database("airflow", "secret")
+        with pytest.raises(OperationalError, match="password"):
+            answer(server.url("airflow", "psycopg", "wrong"))
