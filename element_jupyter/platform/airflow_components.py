@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ from sqlalchemy.engine import make_url
 from element_jupyter import provider
 from element_jupyter.adapters.forkserver import ForkServer, Spawn
 from element_jupyter.adapters.postgres import connect_arguments
+from element_jupyter.adapters.service_accounts import ServiceAccount
 from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow_home import AirflowSetup, write_home
 from element_jupyter.platform.data import Data
@@ -35,10 +38,13 @@ class Airflow:
     service_url: str
     parallelism: int
     hub: HubAddress | None = None
+    account: ServiceAccount | None = None
+    """What its processes run as; None: as who started the platform."""
 
     @property
     def url(self) -> str:
-        return f"http://{LOOPBACK}:{self.port}"
+        """Where it answers on this machine; behind the Hub's proxy under the same path as there."""
+        return f"http://{LOOPBACK}:{self.port}{self.hub.prefix if self.hub else ''}"
 
 
 def airflow_components(
@@ -56,17 +62,32 @@ def airflow_components(
             parallelism=airflow.parallelism,
             hub=airflow.hub,
         ),
+        airflow.account,
     )
+    if airflow.account is not None:
+        data.let_accounts_pass()
     environment = {
         "AIRFLOW_HOME": str(data.airflow),
+        **({"HOME": str(data.airflow)} if airflow.account else {}),
         "SPT_NOENV": "1",  # setproctitle would write over the environment that ps shows
     }
     modules = [_MODULE, *(f"{provider.__name__}.{m.name}" for m in iter_modules(provider.__path__))]
-    server = fork_server(data, _FORK_SERVER, "Airflow, imported once", modules, environment)
+    # of the account, if there is one, which could not enter the platform's own
+    sockets = data.airflow / "run" if airflow.account else data.run
+    server = fork_server(
+        data,
+        _FORK_SERVER,
+        "Airflow, imported once",
+        modules,
+        environment,
+        account=airflow.account,
+        directory=sockets,
+    )
+    forked = partial(_forked, data, airflow.account, sockets / f"{_FORK_SERVER}.sock")
     migration = Component(
         "airflow-database",
         "Airflow's database",
-        _forked(data, "airflow-database", "migrate"),
+        forked("airflow-database", "migrate"),
         needs=(*database, server.name),
         once=True,
         ready_seconds=600,
@@ -76,7 +97,7 @@ def airflow_components(
     api_server = Component(
         "airflow-api-server",
         "Airflow API server",
-        _forked(data, "airflow-api-server", "api_server", LOOPBACK, airflow.port),
+        forked("airflow-api-server", "api_server", LOOPBACK, airflow.port),
         _serves(http, airflow.url),
         answers(http, f"{airflow.url}/api/v2/version"),
         needs=needs,
@@ -87,7 +108,7 @@ def airflow_components(
         Component(
             name,
             title,
-            _forked(data, name, function),
+            forked(name, function),
             beats := _beats(airflow.database_url, job_type),
             beats,
             needs=needs,
@@ -103,15 +124,20 @@ def airflow_components(
 
 
 def _forked(
-    data: Data, name: str, function: str, *arguments: Any
+    data: Data,
+    account: ServiceAccount | None,
+    socket: Path,
+    name: str,
+    function: str,
+    *arguments: Any,
 ) -> Callable[[], Awaitable[Process]]:
     async def launch() -> Process:
-        return await ForkServer(data.run / f"{_FORK_SERVER}.sock").spawn(
+        return await ForkServer(socket).spawn(
             Spawn(
                 target=f"{_MODULE}:{function}",
                 arguments=list(arguments),
                 directory=str(data.airflow),
-                log=str(data.open_log(name)),
+                log=str(data.open_log(name, account.owner if account else None)),
                 title=f"element: {name}",
                 new_session=True,
             )

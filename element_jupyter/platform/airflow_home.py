@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from typing import Final
 
+from element_jupyter.adapters.service_accounts import ServiceAccount, own
 from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow import (
     AIRFLOW_SETTINGS,
@@ -40,16 +42,30 @@ class AirflowSetup:
     """Where people sign in, behind whose proxy Airflow then is; None: the one local user."""
 
 
-def write_home(data: Data, setup: AirflowSetup) -> None:
-    """Write airflow.cfg and the control plane's sign-in; create the person's DAG folder."""
+def write_home(data: Data, setup: AirflowSetup, account: ServiceAccount | None = None) -> None:
+    """Write airflow.cfg and the control plane's sign-in; create the person's DAG folder.
+
+    What is in the home is the account's alone; it may read the DAG folder too.
+    """
     for directory in (data.airflow, data.dags):
         directory.mkdir(mode=0o700, exist_ok=True)
+    owner = account.owner if account else None
+    if account is not None:
+        own(data.airflow, account)
+        os.chown(data.dags, -1, account.gid)
+        data.dags.chmod(0o750)
     if setup.hub is None:
         passwords = {USERNAME: data.secret("airflow-password")}
         write_private(data.airflow_passwords, json.dumps(passwords) + "\n")
         # the control plane signs in with what is there
         data.control_planes_airflow_token.unlink(missing_ok=True)
-    write_private(data.airflow / "airflow.cfg", _text(_sections(data, setup)))
+    sections = _sections(data, setup)
+    if setup.hub is not None:
+        # copies, which another account than the control plane's can read
+        token = data.secret(data.airflows_token.name)
+        write_private(data.airflow / "control-plane-token", token + "\n", owner)
+        write_private(data.airflow / "hub-token", setup.hub.token_file.read_text(), owner)
+    write_private(data.airflow / "airflow.cfg", _text(sections), owner)
 
 
 def _sections(data: Data, setup: AirflowSetup) -> Sections:
@@ -60,12 +76,14 @@ def _sections(data: Data, setup: AirflowSetup) -> Sections:
     if setup.hub is not None:
         token = data.secret(data.control_planes_airflow_token.name)
         # its own, by which the control plane knows it for the one that says when jobs run
-        own = data.airflow / "control-plane-token"
-        write_private(own, data.secret(data.airflows_token.name) + "\n")
-        sections["element"] |= {"token_file": own}
-        sections["element"] |= hub_section(setup.hub, hashlib.sha256(token.encode()).hexdigest())
+        sections["element"] |= {"token_file": data.airflow / "control-plane-token"}
+        hub = setup.hub.model_copy(update={"token_file": data.airflow / "hub-token"})
+        sections["element"] |= hub_section(hub, hashlib.sha256(token.encode()).hexdigest())
         sections["core"] |= {"auth_manager": HUB_AUTH_MANAGER}
         sections["api"] |= {"base_url": f"{setup.hub.public_url}{setup.hub.prefix}"}
+        # Airflow then answers under that path alone, to its own tasks too
+        direct = f"http://127.0.0.1:{setup.port}{setup.hub.prefix}"
+        sections["core"] |= {"execution_api_server_url": f"{direct}/execution/"}
         for name in ("simple_auth_manager_users", "simple_auth_manager_passwords_file"):
             del sections["core"][name]
     return sections

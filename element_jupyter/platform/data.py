@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -57,7 +58,8 @@ class Data:
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.root.chmod(0o700)
+            # a service's own account may have been let through, and may be running
+            self.root.chmod(0o700 | stat.S_IMODE(self.root.stat().st_mode) & 0o011)
             _check_space(self.root)
             self.check_format()
             if not (self.root / "data.json").exists():
@@ -89,13 +91,22 @@ class Data:
         """Return where the log of a process lies, for a person."""
         return str(self.logs / f"{process}.log")
 
-    def open_log(self, process: str) -> Path:
-        """Return the log file of a process that starts; what is over 10 MB is put aside."""
+    def let_accounts_pass(self) -> None:
+        """Let other accounts come to what is theirs in here; they see no names on the way."""
+        for directory in (self.root, self.logs):
+            directory.chmod(0o711)
+
+    def open_log(self, process: str, owner: tuple[int, int] | None = None) -> Path:
+        """Return the log file of a process that starts; what is over 10 MB is put aside.
+
+        The process opens it itself if it is of another account, the `owner` (user, group).
+        """
         path = self.logs / f"{process}.log"
         with contextlib.suppress(FileNotFoundError):
             if path.stat().st_size > 10_000_000:
                 path.replace(path.with_suffix(".log.1"))
         path.touch(0o600)
+        os.chown(path, *(owner or (-1, -1)))
         return path
 
     def secret_files(self) -> list[Path]:
@@ -123,14 +134,19 @@ class Data:
             )
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600 so that a reader sees the old text or the new one, never a part."""
+def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -> None:
+    """Write a file of mode 0600 so that a reader sees the old text or the new one, never a part.
+
+    It may be another account's, the `owner` (user, group).
+    """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            if owner is not None:
+                os.fchown(file.fileno(), *owner)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -204,7 +204,9 @@ class _Examination:
                 self._data.secrets,
                 *self._data.secret_files(),
             )
-            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077
+            # accounts of services pass through the data directory itself to what is theirs
+            if path.exists()
+            and stat.S_IMODE(path.stat().st_mode) & (0o066 if path == self._data.root else 0o077)
         ]
         if open_to_others:
             yield _fail(

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import httpx
 
 from element_jupyter.adapters.forkserver import ForkServer, die_with_parent
+from element_jupyter.adapters.service_accounts import ServiceAccount
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.supervisor import Component, Executed, Process
 
+_PLAIN: Final = frozenset({"PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "TMPDIR"})
 _FOREIGN: Final = "AIRFLOW"
 """Begins the variables by which a person's own Airflow would reach into the platform's."""
 DATABASE_VARIABLE: Final = "ELEMENT_UP_DATABASE_URL"
@@ -23,12 +25,25 @@ password. Unlike `ELEMENT_DATABASE_URL` it wins over `element_config.py`, which 
 
 
 def execute(
-    data: Data, name: str, module: str, arguments: list[str], environment: dict[str, str]
+    data: Data,
+    name: str,
+    module: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    *,
+    account: ServiceAccount | None = None,
 ) -> Executed:
-    """Start `python -m module` with its output in the log `name`; it dies with this process."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+    """Start `python -m module` with its output in the log `name`; it dies with this process.
+
+    As another `account`, it has nothing of this process's environment that could be a secret.
+    """
+    inherited = {
+        key: value
+        for key, value in os.environ.items()
+        if (key in _PLAIN if account is not None else not key.startswith(_FOREIGN))
+    }
     command = [sys.executable, "-m", module, *arguments]
-    return execute_program(data, name, command, inherited | environment)
+    return execute_program(data, name, command, inherited | environment, account=account)
 
 
 def execute_program(
@@ -37,6 +52,8 @@ def execute_program(
     command: list[str],
     environment: dict[str, str],
     directory: Path | None = None,
+    *,
+    account: ServiceAccount | None = None,
 ) -> Executed:
     """Start a program with exactly this environment, as `execute` does."""
     with data.open_log(name).open("ab") as log:
@@ -50,8 +67,15 @@ def execute_program(
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for `up`, which stops them in order
                 preexec_fn=die_with_parent,  # noqa: PLW1509 (`up` has one thread)
+                **_as_account(account),
             )
         )
+
+
+def _as_account(account: ServiceAccount | None) -> dict[str, Any]:
+    if account is None:
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": [], "umask": 0o077}
 
 
 def fork_server(
@@ -62,18 +86,22 @@ def fork_server(
     environment: dict[str, str],
     *,
     for_people: bool = False,
+    account: ServiceAccount | None = None,
+    directory: Path | None = None,
 ) -> Component:
-    """Return the fork server that listens on `run/<name>.sock` with the modules imported.
+    """Return the fork server that listens on `<name>.sock` with the modules imported.
 
-    What one `for_people` forks is somebody's, and has nothing of root's; for root alone.
+    The socket is in `run/`, or in a `directory` that is the `account`'s own. What one `for_people`
+    forks is somebody's, and has nothing of root's; for root alone.
     """
-    path = data.run / f"{name}.sock"
+    path = (directory or data.run) / f"{name}.sock"
 
     async def launch() -> Process:
         path.unlink(missing_ok=True)
         kind = ["--for-people"] if for_people else []
         arguments = ["--socket", str(path), *kind, "--preload", *modules]
-        return execute(data, name, "element_jupyter.platform.forkserver", arguments, environment)
+        module = "element_jupyter.platform.forkserver"
+        return execute(data, name, module, arguments, environment, account=account)
 
     asked = ForkServer(path).answers
     return Component(name, title, launch, asked, asked, stop_seconds=2, log=data.log_name(name))

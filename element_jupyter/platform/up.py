@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +18,11 @@ import httpx
 
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, send_signal, started_ticks
+from element_jupyter.adapters.service_accounts import (
+    ServiceAccount,
+    closed_directory,
+    service_account,
+)
 from element_jupyter.config import Element
 from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
@@ -50,11 +57,13 @@ from element_jupyter.platform.supervisor import (
 )
 from element_jupyter.runner import PRELOAD
 
+_log = logging.getLogger(__name__)
+
 Report = Callable[[Component, Status], None]
 
 _SCHEDULING: Final = frozenset({"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"})
 """What would try a task again at once whose run is stopped."""
-_DATABASES: Final = ("element", "airflow", "hub")
+_AIRFLOWS_ACCOUNT: Final = "element-airflow"
 _LOOK_SECONDS: Final = 5.0
 """How often one that was started on demand looks whether a notebook runs."""
 
@@ -252,7 +261,10 @@ class Platform:
         else:
             log = self._data.open_log("postgres")
             server = self._embedded = postgres.EmbeddedPostgres(self._data.postgres, log)
-            urls = tuple(server.url(name, "psycopg") for name in _DATABASES)
+            urls = tuple(
+                server.url(name, "psycopg", self._data.secret(f"postgres-{name}"))
+                for name in postgres.OWN_DATABASES
+            )
             components = [_embedded_postgres(server, self._data)]
         with_airflow = self._config.airflow and not self._on_demand
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
@@ -318,6 +330,7 @@ class Platform:
                 service_url=place.service_url,
                 parallelism=self._config.airflow_parallelism,
                 hub=self._hub_of_airflow(place),
+                account=self._account_of_airflow(place),
             )
             components.extend(airflow_components(airflow, self._data, self._http, needs))
         if place.hub is not None:
@@ -325,6 +338,25 @@ class Platform:
                 hub_components(self._config, self._data, self._http, place.hub, (*needs, "service"))
             )
         return components
+
+    def _account_of_airflow(self, place: Place) -> ServiceAccount | None:
+        """Return what Airflow runs as: where many sign in and root has started this, not root."""
+        if place.hub is None or os.geteuid() != 0:
+            return None
+        for needed in (
+            self._data.root,
+            Path(sys.executable),
+            Path(sys.prefix, "bin"),
+            Path(__file__),
+        ):
+            if (closed := closed_directory(needed)) is not None:
+                _log.warning(
+                    "Airflow runs as root: its account cannot pass %s. Give a data directory, and "
+                    "a Python, that it can reach: element up --data /var/lib/element",
+                    closed,
+                )
+                return None
+        return service_account(_AIRFLOWS_ACCOUNT)
 
     def _hub_of_airflow(self, place: Place) -> HubAddress | None:
         if place.hub is None:
@@ -381,8 +413,8 @@ def _embedded_postgres(server: postgres.EmbeddedPostgres, data: Data) -> Compone
     async def ready() -> bool:
         if not server.is_ready():
             return False
-        for name in _DATABASES:
-            server.ensure_database(name)
+        for name in postgres.OWN_DATABASES:
+            server.ensure_own_database(name, data.secret(f"postgres-{name}"))
         return True
 
     async def healthy() -> bool:
