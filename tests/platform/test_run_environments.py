@@ -23,11 +23,15 @@ import nbformat
 import pytest
 
 from element_jupyter import config
+from element_jupyter.core.jobs import Job
 from element_jupyter.platform.environments.composition import Environments
 from element_jupyter.platform.service import serving
 from tests.kernelspecs import another_python, ordinary_kernel
 from tests.package_index import PackageIndex
+from tests.runner.remote_plane import ElsewhereRuns
 from tests.service.conftest import ControlPlane
+from tests.service.run_plane import HEADERS, KeptJobs
+from tests.service.run_plane import plane as a_plane
 
 ROOT = Path(__file__).parents[2]
 TELL = (
@@ -193,6 +197,35 @@ async def test_a_newer_version_elsewhere_changes_nothing_for_a_job_that_is_saved
     assert after["environment_id"] == stored["pins"]["main"]["environment_id"]
     assert after["recorded"]["version"] == before["recorded"]["version"] == "1.0"
     assert after["recorded"]["prefix"].startswith(str(tmp_path / "fresh"))
+
+
+async def test_a_runner_elsewhere_makes_the_environment_of_the_lock_that_it_fetches(
+    configured, database_url, tmp_path
+):
+    async with control_plane(configured()) as plane:
+        stored = await plane.kept(snapshot_id=await plane.uploaded())
+    data, store = tmp_path / "other", tmp_path / "home" / "store"
+    shutil.copytree(plane.data / "blobs", data / "blobs")
+    jobs = KeptJobs(data / "jobs")
+    jobs.put(Job.model_validate(stored["job"]), pins=stored["pins"])
+    environment = dict(os.environ) | {
+        "HOME": str(store.parent),
+        "ELEMENT_DATA_DIR": str(store.parent / "data"),
+        "ELEMENT_ENVIRONMENT_STORE": str(store),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-m", "element_jupyter.runner", "--remote"]
+    elsewhere = ElsewhereRuns(command, environment, token_file=False)
+    async with (
+        a_plane(data, database_url, provisioner=elsewhere, data_directory=data) as other,
+        httpx.AsyncClient(base_url=other.url, headers=HEADERS, timeout=60) as client,
+    ):
+        run = await Plane(other.url, data, client, plane.settings).ran()
+        log = other.directory / run["run_id"] / "runner.log"
+        assert run["state"] == "succeeded", (run, log.read_text())
+    assert {key: run[key] for key in stored["pins"]["main"]} == stored["pins"]["main"]
+    assert run["recorded"]["prefix"].startswith(str(store))
+    assert run["recorded"]["chairs"] == 4
 
 
 async def test_an_environment_that_somebody_has_changed_runs_nothing(configured, store, tmp_path):

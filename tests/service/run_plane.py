@@ -55,10 +55,17 @@ class KeptJobs:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def put(self, job: Job, version: int = 1, since: datetime | None = None) -> StoredJob:
+    def put(
+        self, job: Job, version: int = 1, since: datetime | None = None, pins: Any = None
+    ) -> StoredJob:
         at = since or datetime.now(UTC)
         stored = StoredJob(
-            job=job, version=version, saved_at=at, saved_by="ada", scheduled_since=at
+            job=job,
+            version=version,
+            saved_at=at,
+            saved_by="ada",
+            scheduled_since=at,
+            pins=pins or {},
         )
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / f"{job.dag_id}.{version}.json").write_text(stored.model_dump_json())
