@@ -51,9 +51,9 @@ def execute(url: str, token: str, patience_seconds: float) -> int:
             code, reported = run_reported(place)
             place.close()
             _clean(directory, sent=reported and not place.left.unsent)
-            return code
     except OSError as error:
         return _tell_full_disk(doors, directory, error)
+    return code
 
 
 def _spec(doors: HttpControlPlane, patience_seconds: float) -> RunSpec:
@@ -179,12 +179,14 @@ def _tidy(root: Path) -> None:
 
 def _clean(directory: Path, *, sent: bool) -> None:
     """Remove what only a live run needs, and what the control plane has."""
-    if sent:
-        remove_tree(directory)
-        return
-    if (directory / "project").is_dir():
-        remove_tree(directory / "project")
-    sys.stderr.write(f"The control plane has not taken all of the run: it is in {directory}.\n")
+    if not sent:
+        sys.stderr.write(f"The control plane has not taken all of the run: see {directory}.\n")
+    left = directory if sent else directory / "project"
+    try:
+        if left.is_dir():
+            remove_tree(left)
+    except OSError as error:
+        sys.stderr.write(f"{left} could not be removed: {error}.\n")
 
 
 def _tell_full_disk(doors: HttpControlPlane, directory: Path, error: OSError) -> int:

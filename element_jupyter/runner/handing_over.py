@@ -50,8 +50,8 @@ class HandingOver:
         self._patience_seconds = patience_seconds
         self._sending = threading.Lock()
         self._sent: tuple[int, int, int] | None = None
-        self.refused: list[str] = []
-        """What the control plane does not take, and why: one sentence each."""
+        self._refused: dict[str, str] = {}
+        """What the control plane does not take, and why."""
         self.unsent = 0
         """How many files were not sent, since the control plane was away for too long."""
 
@@ -82,7 +82,9 @@ class HandingOver:
             except Unavailable:
                 raise
             except ElementError as error:
-                self.refused.append(f"The executed notebook: {error.message}")
+                self._refused["The executed notebook"] = error.message
+            else:
+                self._refused.pop("The executed notebook", None)
             self._sent = state
 
     def send_all(self, artifacts: Sequence[Artifact], note: Note) -> list[Artifact]:
@@ -93,14 +95,13 @@ class HandingOver:
         """
         until = time.monotonic() + self._patience_seconds
         waiting = _Waiting(until, note)
-        self.refused.clear()
         if not waiting.does(self.send_notebook):
             self.unsent += 1
         taken: dict[str, int] = {}
 
         def send(name: str) -> None:
             if fault := fault_of_path(name):
-                self.refused.append(f"'{name[:100]!a}': {fault}.")
+                self._refused[f"{name[:100]!a}"] = f"{fault}."
                 return
             path = self._artifacts / name
             try:
@@ -110,17 +111,17 @@ class HandingOver:
                 else:
                     self.unsent += 1
             except ElementError as error:
-                self.refused.append(f"'{name}': {error.message}")
+                self._refused[f"'{name}'"] = error.message
             except OSError as error:
-                self.refused.append(f"'{name}': it cannot be read: {error.strerror}.")
+                self._refused[f"'{name}'"] = f"it cannot be read: {error.strerror}."
 
         with ThreadPoolExecutor(_SENDERS, thread_name_prefix="artifacts") as pool:
             for done in [pool.submit(send, name) for name in _files(self._artifacts)]:
                 done.result()
-        for sentence in self.refused[:_NAMED]:
-            note(f"The control plane does not keep what the run left. {sentence}")
-        if len(self.refused) > _NAMED:
-            note(f"Nor does it keep {len(self.refused) - _NAMED} more files.")
+        for what, why in sorted(self._refused.items())[:_NAMED]:
+            note(f"The control plane does not keep what the run left. {what}: {why}")
+        if len(self._refused) > _NAMED:
+            note(f"Nor does it keep {len(self._refused) - _NAMED} more files.")
         if self.unsent:
             note(
                 f"The control plane was away for {self._patience_seconds:g} seconds: {self.unsent}"

@@ -315,6 +315,21 @@ async def test_a_run_elsewhere_tells_and_leaves_what_one_here_does(plane, accoun
     await eventually(lambda: not members(run_id))
 
 
+async def test_a_file_that_is_too_large_is_named_and_the_run_succeeds_without_it(plane):
+    client = plane.client
+    run_id = await client.run("large.ipynb")
+    run = await client.ended(run_id)
+    events = await client.follow(run_id)
+
+    assert (run["state"], run["artifacts"]) == ("succeeded", []), plane.log(run_id)
+    assert [
+        event["message"]
+        for _, event in events
+        if event["kind"] == "note" and "'large'" in event["message"]
+    ]
+    assert (await plane.read(run_id)).status_code == 200
+
+
 async def test_a_notebook_sees_neither_the_token_nor_what_is_the_control_planes(plane, account):
     await sees_no_secret(plane, account)
     assert not list(account.home.glob("token-*"))
