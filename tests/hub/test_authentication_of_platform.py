@@ -28,7 +28,7 @@ def test_the_first_administrator_signs_up_and_is_alone_where_invitations_are_off
     directory.mkdir()
     data.mkdir(mode=0o700)
     (directory / "teams.yaml").write_text("teams: {ml: {lead: {people: [ada]}}}")
-    settings = Element(data_dir=str(data))
+    settings = Element(data_dir=str(data), owner="ada")
     with running_hub(directory, CONFIG.format(data=data)) as hub:
         link = first_admin_link(settings, f"{hub.url}/")
         assert link is not None
