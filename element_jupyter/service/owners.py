@@ -41,7 +41,8 @@ class Owners:
                 raise Forbidden(
                     f"'{job.id}' runs as {job.owner}, so only {job.owner} may change what it"
                     " executes.",
-                    f"Save it with 'owner: {who.name}', and it runs as you from then on.",
+                    "Take it over, and it runs as you from then on:"
+                    f" `element jobs hand-over {job.id} {who.name}`, or 'owner: {who.name}'.",
                     field="owner",
                 )
             return before.offered_by
@@ -95,7 +96,8 @@ class Owners:
         job = stored.job
         if stored.offered_by is not None:
             return (
-                f"{stored.offered_by} has handed it over to {job.owner}, who has not taken it yet."
+                f"{stored.offered_by} has handed it over to {job.owner}, who has not taken it yet"
+                " by resuming it."
             )
         if reason := await self._not_a_member(job.owner, job.team):
             return f"It does not run as its owner any more: {reason}"

@@ -41,7 +41,9 @@ def test_a_job_that_is_handed_over_runs_once_its_new_owner_has_taken_it(both: Hu
     taken = both.ask("max", "POST", f"{NIGHTLY}/resume").json()
     run = started(both, "mia").json()
 
-    assert given.json()["held"] == ("lena has handed it over to max, who has not taken it yet.")
+    assert given.json()["held"] == (
+        "lena has handed it over to max, who has not taken it yet by resuming it."
+    )
     for answer in (refused, triggered):
         assert answer.status_code == 409
         assert "max, who has not taken it" in answer.json()["message"]

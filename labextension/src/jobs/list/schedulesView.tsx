@@ -261,7 +261,7 @@ function Row({
 }
 
 function Next({
-  stored: { job },
+  stored: { job, held },
   fire,
   trans
 }: {
@@ -271,6 +271,9 @@ function Next({
 }): React.ReactElement {
   if (job.paused) {
     return <>{trans.__('Paused')}</>;
+  }
+  if (held) {
+    return <div className="jp-ElementReason">{held}</div>;
   }
   if (fire === null) {
     const byTime = job.schedule !== null && job.schedule.kind !== 'asset';
