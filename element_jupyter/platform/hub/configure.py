@@ -154,8 +154,9 @@ def _people(c: Any, settings: config.Element) -> None:
     many = serves_one_because() is None
     rules = AdminFile(Path(settings.teams_file or settings.data / "teams.yaml"), TeamRules)
     configure_authentication(c, settings, rules, invitations=many)
-    # the Hub knows from the start whom the platform's own token speaks for
-    c.Authenticator.admin_users = {settings.owner}
+    # the Hub knows from the start whom the platform's own token speaks for; a directory's person of
+    # that name is somebody else, whom `teams.yaml` may name
+    c.ElementLocalAuthenticator.admin_users = {settings.owner}
     c.JupyterHub.template_vars = {"announcement": "" if many else _ONE}
 
 
