@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import traitlets
+from jupyterhub import orm
 from jupyterhub.handlers.login import LoginHandler
+from sqlalchemy.orm import object_session
 
 from element_jupyter.hub.authentication.accounts import Account, Accounts
 from element_jupyter.hub.authentication.attempts import LimitedAttempts
@@ -58,6 +60,21 @@ class ElementLocalAuthenticator(LimitedAttempts, TeamsFromRules):
         if account is None or account.suspended:
             return Absence.GONE
         return _found(account)
+
+    def add_user(self, user: Any) -> Any:
+        """Give somebody who has an account here their groups before they have signed in."""
+        account = self.accounts.account(user.name)
+        database = object_session(user)
+        if database and account and not account.suspended and not user.groups:
+            model = self._model(user.name, _found(account), self.rules(), database)
+            for name in model["groups"]:
+                group = orm.Group.find(database, name)
+                if group is None:
+                    group = orm.Group(name=name)
+                    database.add(group)
+                user.groups.append(group)
+            database.commit()
+        return super().add_user(user)
 
     async def compare(self, handler: Any, name: str, password: str) -> Account | None:
         """Return whose password it is, and count it as wrong otherwise.

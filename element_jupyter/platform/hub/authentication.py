@@ -31,6 +31,8 @@ def configure_authentication(
     c.TeamsFromRules.rules = lambda: rules.value
     c.ElementLocalAuthenticator.accounts_file = str(_accounts_file(settings))
     c.ElementLocalAuthenticator.invitations = invitations
+    # what the platform does by its own token is done for this person, from the first moment on
+    accounts.Accounts(_accounts_file(settings)).ensure_administrator(settings.owner)
     # what providers hand out for people is kept encrypted with it
     c.CryptKeeper.keys = [data.fernet_key("hub-auth-state").encode()]
 

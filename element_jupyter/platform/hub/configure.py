@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Final
 
 from element_jupyter import config
@@ -16,6 +17,7 @@ from element_jupyter.adapters.hub.launcher import HttpLauncher
 from element_jupyter.core.teams import TeamRules
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.components import ROUTES
+from element_jupyter.platform.hub.inherited import inherited_environment
 from element_jupyter.platform.hub.people import serves_one_because
 from element_jupyter.platform.hub.setup import (
     AIRFLOW_PREFIX,
@@ -49,7 +51,7 @@ def configure(c: Any) -> None:
     setup = read_setup(data)
     _addresses(c, data, setup)
     _services(c, data, setup)
-    _people(c, settings)
+    _people(c, settings, setup)
     _servers(c, settings, data, setup)
 
 
@@ -88,6 +90,22 @@ def _addresses(c: Any, data: Data, setup: HubSetup) -> None:
         c.Spawner.args = ["--ServerApp.cookie_options={'secure': True, 'samesite': 'Lax'}"]
 
 
+def _routes(setup: HubSetup) -> dict[str, Any]:
+    """Return traefik's routers and services for what is beside the Hub."""
+    targets = {SERVICE_PREFIX: setup.service_url, AIRFLOW_PREFIX: setup.airflow_url}
+    routers, services = {}, {}
+    for prefix, url in targets.items():
+        if url is not None:
+            name = prefix.strip("/").replace("/", "-")
+            routers[name] = {
+                "rule": f"PathPrefix(`{prefix}`) || Path(`{prefix.rstrip('/')}`)",
+                "entryPoints": [setup.bind_url.partition(":")[0]],
+                "service": name,
+            }
+            services[name] = {"loadBalancer": {"servers": [{"url": url}], "passHostHeader": True}}
+    return {"routers": routers, "services": services}
+
+
 def _headers(setup: HubSetup) -> dict[str, Any]:
     """Headers of every answer; what may be in a page is each service's own to say."""
     found: dict[str, Any] = {
@@ -104,7 +122,6 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
     services: list[dict[str, Any]] = [
         {
             "name": _CONTROL_PLANE,
-            "url": setup.service_url,
             "api_token": Secret.CONTROL_PLANE.of(data),
             "display": False,
         }
@@ -113,7 +130,6 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
         services.append(
             {
                 "name": _AIRFLOW,
-                "url": setup.airflow_url,
                 "api_token": Secret.AIRFLOW.of(data),
                 "oauth_client_id": f"service-{_AIRFLOW}",
                 "oauth_redirect_uri": f"{AIRFLOW_PREFIX}auth/callback",
@@ -148,7 +164,7 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
     c.Spawner.server_token_scopes = _scopes_of_server
 
 
-def _people(c: Any, settings: config.Element) -> None:
+def _people(c: Any, settings: config.Element, setup: HubSetup) -> None:
     from element_jupyter.platform.hub.authentication import configure_authentication
 
     many = serves_one_because() is None
@@ -157,7 +173,11 @@ def _people(c: Any, settings: config.Element) -> None:
     # the Hub knows from the start whom the platform's own token speaks for; a directory's person of
     # that name is somebody else, whom `teams.yaml` may name
     c.ElementLocalAuthenticator.admin_users = {settings.owner}
-    c.JupyterHub.template_vars = {"announcement": "" if many else _ONE}
+    variables: dict[str, Any] = {"announcement": "" if many else _ONE}
+    if setup.airflow_url is not None:
+        link = SimpleNamespace(name="Airflow", href=AIRFLOW_PREFIX)
+        variables["services"] = lambda person: [link] if person else []
+    c.JupyterHub.template_vars = variables
 
 
 def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> None:
@@ -173,6 +193,7 @@ def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> N
     )
     c.Spawner.default_url = "/lab"
     c.Spawner.http_timeout = 60
+    c.Spawner.environment = inherited_environment(settings)
     if serves_one_because() is not None and os.geteuid() == 0:
         c.Spawner.args = [*c.Spawner.get("args", []), "--allow-root"]
 
