@@ -129,6 +129,7 @@ class Hub(RunningHub):
     mark: str
     account: Account
     """Of a Hub that is not root's: whom it runs as."""
+    forks: subprocess.Popen[bytes]
 
     def person(self, name: str, *groups: str, suspended: bool = False) -> str:
         """Make somebody who is in groups such as `ml:viewer`; their own team besides."""

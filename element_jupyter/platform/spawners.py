@@ -22,9 +22,9 @@ from element_jupyter.platform.control_groups import limits_of
 RUN_TARGET: Final = "element_jupyter.platform.runner:run_remote"
 
 
-def accounts_of(config: Element) -> PeopleAccounts | OwnAccount:
+def accounts_of(config: Element, *, many: bool = True) -> PeopleAccounts | OwnAccount:
     """Return the accounts of this machine; `lock` ends what a suspended person runs."""
-    if os.geteuid() == 0:
+    if many and os.geteuid() == 0:
         return PeopleAccounts(config.accounts_group, Path(config.homes_dir))
     return OwnAccount(config.owner)
 
@@ -50,11 +50,10 @@ def local_spawner(
 
     limiter = limits_of(config.data).limiter
     file = AdminFile(sizes, Sizes)
-    root = many and os.geteuid() == 0
     machine = LocalMachine(
-        accounts=accounts_of(config),
+        accounts=accounts_of(config, many=many),
         limiter=limiter,
-        fork=_forking(Path(fork_socket), fork_target) if fork_socket is not None and root else None,
+        fork=_forking(Path(fork_socket), fork_target) if fork_socket is not None else None,
     )
     services = Services(
         sizes=lambda: file.value,

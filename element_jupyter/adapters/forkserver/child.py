@@ -77,9 +77,10 @@ def _become(person: Become) -> None:
         os.write(opened, b"0")
         os.close(opened)
     os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    os.setgroups(person.groups)
-    os.setresgid(person.gid, person.gid, person.gid)
-    os.setresuid(person.uid, person.uid, person.uid)
+    if os.geteuid() == 0:
+        os.setgroups(person.groups)
+        os.setresgid(person.gid, person.gid, person.gid)
+        os.setresuid(person.uid, person.uid, person.uid)
     if os.getresuid() != (person.uid,) * 3 or os.getresgid() != (person.gid,) * 3:
         os._exit(1)
     os.umask(person.umask)

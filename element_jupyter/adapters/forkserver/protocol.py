@@ -20,10 +20,13 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class Become(Value):
-    """Whose process a child of root's fork server is, before anything of that person's runs."""
+    """Whose process a child is, before anything of that person's runs.
 
-    uid: int = Field(ge=1)
-    gid: int = Field(ge=1)
+    A fork server that is not root's starts its own account's alone.
+    """
+
+    uid: int = Field(ge=0)
+    gid: int = Field(ge=0)
     groups: tuple[int, ...] = ()
     entrances: tuple[str, ...] = ()
     """Files of control groups that the child enters by, as root, before it is the person."""

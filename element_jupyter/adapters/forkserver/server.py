@@ -149,9 +149,11 @@ class _Server:
         return None
 
     def _refusal(self, request: Spawn) -> Invalid | None:
-        if request.become is not None and os.geteuid() != 0:
+        if request.become is not None and os.geteuid() not in {0, request.become.uid}:
             return Invalid("Only root's fork server starts processes of others.", field="become")
-        if request.become is None and self._for_people:
+        become = request.become
+        roots = become is None or 0 in {become.uid, become.gid, *become.groups}
+        if self._for_people and roots:
             return Invalid("This fork server starts no process of its own.", field="become")
         return None
 
