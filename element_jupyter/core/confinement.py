@@ -33,6 +33,15 @@ class Accounts(Protocol):
         """
         ...
 
+    def lock(self, person: Name) -> bool:
+        """Let nothing be started as this person, and end what runs; False: there is no account.
+
+        Raises:
+            Forbidden: the account of that name is not one of ours; it is left alone.
+            Unavailable: the system does not lock it, or its processes do not end.
+        """
+        ...
+
 
 class Allowance(Value):
     """What the processes of one server may use together."""

@@ -38,7 +38,9 @@ def forks(tmp_path_factory):
 def hub(tmp_path_factory, forks):
     directory = tmp_path_factory.mktemp("forked") / "hub"
     options = {"fork_target": "tests.forked_run:main"}
-    with running_hub_of_accounts(directory, fork_socket=forks[0], **options) as hub:
+    with running_hub_of_accounts(
+        directory, "c.Spawner.poll_interval = 2\n", fork_socket=forks[0], **options
+    ) as hub:
         yield hub
 
 
@@ -80,6 +82,23 @@ def test_how_a_forked_run_ended_is_told_though_the_hub_is_not_its_parent(hub):
     told = {line["run"]: line["how"] for line in hub.lines("ended.jsonl")}
     assert told["r-code"] == {"code": 5, "signal": None, "out_of_memory": False}
     assert told["r-memory"] == {"code": None, "signal": 9, "out_of_memory": True}
+
+
+def test_what_runs_as_somebody_who_is_suspended_ends_and_their_account_is_locked(hub):
+    eve = hub.person("eve")
+    forked(hub, eve, "r-going-on", SERVES)
+    pid = hub.state(eve, "r-going-on")["pid"]
+    with hub.api() as api:
+        api.request("DELETE", f"/groups/{eve}:lead/users", json={"users": [eve]})
+
+    wait_until(lambda: not hub.server(eve, "r-going-on").get("ready"), 30, hub.log)
+
+    assert not Path(f"/proc/{pid}").exists()
+    wait_until(lambda: [x for x in hub.lines("ended.jsonl") if x["run"] == "r-going-on"], 10)
+    wait_until(lambda: subprocess.run(["su", eve, "-c", "true"], capture_output=True).returncode)
+    hub.person("eve")
+    assert forked(hub, eve, "r-back", SERVES).status_code == 201
+    hub.stop(eve, "r-back")
 
 
 def test_without_its_fork_server_a_run_is_executed(hub, forks):

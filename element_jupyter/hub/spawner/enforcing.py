@@ -70,6 +70,7 @@ class EnforcingMixin(Beneath):
     _ticket: object = None
     _told: str | None = None
     _releasing: asyncio.Lock | None = None
+    _ending_suspended = False
 
     @property
     def given(self) -> Held:
@@ -92,6 +93,9 @@ class EnforcingMixin(Beneath):
     async def leave(self) -> Spent:
         """Take away what the backend's server has left, and say what it used."""
         return Spent()
+
+    async def bar(self) -> None:
+        """Let nothing else run as somebody who was suspended."""
 
     async def how_it_ended(self) -> ProcessExit:
         """Say how the last process ended."""
@@ -232,6 +236,32 @@ class EnforcingMixin(Beneath):
                 self.log.exception("what the Hub has stored of a server is not readable")
 
     # --------------------------------------------------------------------------------- the end
+
+    async def poll(self) -> int | None:
+        status: int | None = await super().poll()
+        if status is None and not self.pending and not self._ending_suspended and self.suspended:
+            self._ending_suspended = True
+            task = asyncio.ensure_future(self._end_suspended())
+            _telling.add(task)
+            task.add_done_callback(_telling.discard)
+        return status
+
+    @property
+    def suspended(self) -> bool:
+        groups = (group.name for group in self.user.orm_user.groups)
+        return self.user.name not in teams_of_groups(groups)
+
+    async def _end_suspended(self) -> None:
+        self.log.warning("%s is suspended: their server '%s' ends", self.user.name, self.name)
+        try:
+            await self.stop(now=True)
+            if self.suspended:  # still
+                await self.bar()
+            await self.poll_and_notify()
+        except ElementError as error:
+            self.log.warning("%s", error.message)
+        finally:
+            self._ending_suspended = False
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the Hub's own
         await super().stop(now)

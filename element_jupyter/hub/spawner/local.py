@@ -357,6 +357,9 @@ class LocalMixin(Beneath):
             await self.wait_for_death(5)
         await self.release()
 
+    async def bar(self) -> None:
+        await asyncio.to_thread(self.machine.accounts.lock, self.user.name)
+
     async def leave(self) -> Spent:
         room = self._room or self.machine.limiter.find(self._room_name)
         _gpus_of.pop(self._room_name, None)
