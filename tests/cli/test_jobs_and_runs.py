@@ -74,6 +74,13 @@ def test_a_job_is_paused_and_resumed(element, project):
     assert resumed.out.count("  in ") == 3
 
 
+def test_a_job_is_handed_over(element, a_job):
+    given = element("jobs", "hand-over", a_job, "grace")
+    assert given.code == 0, given.err
+    assert f"ada/{a_job} is grace's." in given.out
+    assert element("jobs", "show", a_job, "--json").json["job"]["owner"] == "grace"
+
+
 def test_a_job_is_deleted_after_asking(element, project, monkeypatch):
     element("schedule", project / "sales.ipynb", "--name", "doomed")
     monkeypatch.setattr("builtins.input", lambda *_: "n")

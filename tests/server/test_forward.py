@@ -52,6 +52,31 @@ async def test_an_address_where_nobody_listens_is_an_outage_too(lab: Lab):
     assert (answer.status_code, answer.json()) == (503, OUTAGE)
 
 
+async def test_a_server_that_a_hub_has_started_asks_as_its_person_whatever_the_files_say(
+    platform: Platform, tmp_path: Path
+):
+    state = json.loads((platform.lab.data / "state.json").read_text())
+    told = {
+        "ELEMENT_URL": state["service_url"],
+        "JUPYTERHUB_API_TOKEN": platform.token,
+        "JUPYTERHUB_USER": "mia",
+        "ELEMENT_TEAM": "sales",
+    }
+    notebook = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
+    with running_lab(tmp_path / "of-mia", variables=told) as lab:
+        (lab.data / "token").write_text("another person's")
+        (lab.data / "state.json").write_text('{"service_url": "http://127.0.0.1:1"}')
+        (lab.root / "a.ipynb").write_text(json.dumps(notebook))
+        async with lab.client() as browser:
+            answer = await browser.get(f"{API}/runs")
+            started = await browser.post(f"{API}/platform")
+            inspected = await browser.post(f"{API}/notebooks/inspect", json={"path": "a.ipynb"})
+
+    assert answer.json() == {"run_id": "r-1"}
+    assert started.status_code == 503
+    assert (inspected.json()["team"], inspected.json()["owner"]) == ("sales", "mia")
+
+
 @pytest.mark.parametrize("state", ["", "[]", "{}", '{"service_url": '])
 async def test_a_damaged_state_file_is_an_outage(lab: Lab, state: str):
     (lab.data / "token").write_text("t")
