@@ -60,13 +60,14 @@ _SETTINGS: Final = {
 class EmbeddedPostgres:
     """The server whose cluster lies in `directory`, of which the caller holds the lock."""
 
-    def __init__(self, directory: Path, log: Path) -> None:
+    def __init__(self, directory: Path, log: Path, *, shared: bool = False) -> None:
+        """With `shared`, and as root, other accounts reach it; a role's password lets them in."""
         self._directory = directory
         self._log = log
         self._binaries = binaries()
         self._account = _Account.of(directory) if os.geteuid() == 0 else None
-        # services that run as other accounts reach it, which they cannot in the cluster itself
-        self._is_shared = self._account is not None
+        # no other account than the server's own may enter the cluster itself
+        self._is_shared = shared and self._account is not None
         self._sockets = (
             directory.with_name(f"{directory.name}-sockets")
             if self._is_shared

@@ -260,7 +260,9 @@ class Platform:
             urls = self._given_databases()
         else:
             log = self._data.open_log("postgres")
-            server = self._embedded = postgres.EmbeddedPostgres(self._data.postgres, log)
+            server = self._embedded = postgres.EmbeddedPostgres(
+                self._data.postgres, log, shared=self._config.hub and not self._on_demand
+            )
             urls = tuple(
                 server.url(name, "psycopg", self._data.secret(f"postgres-{name}"))
                 for name in postgres.OWN_DATABASES

@@ -25,9 +25,12 @@ from tests.platform_fixture import ROOT, wait_until
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[tuple[EmbeddedPostgres, subprocess.Popen[bytes]]]:
+def running(
+    directory: Path, *, shared: bool = False
+) -> Iterator[tuple[EmbeddedPostgres, subprocess.Popen[bytes]]]:
     directory.mkdir(mode=0o700, exist_ok=True)
-    server = EmbeddedPostgres(directory / "postgres", directory / "postgres.log")
+    log = directory / "postgres.log"
+    server = EmbeddedPostgres(directory / "postgres", log, shared=shared)
     server.prepare()
     process = server.start()
     try:
@@ -198,7 +201,7 @@ def shared(tmp_path_factory) -> Iterator[EmbeddedPostgres]:
     """A server with the databases of two services, in a directory that accounts may pass."""
     directory = Path(tempfile.mkdtemp(prefix="element-pg-", dir="/tmp"))
     try:
-        with running(directory) as (server, _):
+        with running(directory, shared=True) as (server, _):
             directory.chmod(0o711)
             for name in ("element", "airflow"):
                 server.ensure_own_database(name, f"{name}'s % pass/word")
