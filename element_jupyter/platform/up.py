@@ -36,6 +36,7 @@ from element_jupyter.platform.hub.access import (
 )
 from element_jupyter.platform.hub.components import hub_components
 from element_jupyter.platform.hub.people import serves_one_because
+from element_jupyter.platform.hub.servers_at_stop import stop_servers
 from element_jupyter.platform.hub.setup import HubSetup, Secret, public_url
 from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
@@ -160,6 +161,7 @@ class Platform:
                 else:
                     await supervisor.stop(_SCHEDULING)
                     await notebooks.stop(self._config.stop_grace_seconds, stop.hurry, self._waiting)
+                    await self._stop_servers(stop)
             finally:
                 for task in (starting, stopping):
                     task.cancel()
@@ -173,6 +175,11 @@ class Platform:
                     self._embedded.close()
                 self._data.state_file.unlink(missing_ok=True)
             return running
+
+    async def _stop_servers(self, stop: Stop) -> None:
+        if self._place is not None and self._place.hub is not None:
+            token = Secret.CONTROL_PLANE.of(self._data)
+            await stop_servers(self._http, self._place.hub.api_url, token, stop.hurry)
 
     async def _while_used(self, notebooks: Notebooks, stopping: asyncio.Task[Any]) -> None:
         """Return when no notebook has run for a while, or a stop is asked for."""

@@ -59,6 +59,14 @@ class Visitor(httpx.Client):
         found = re.search(r'user: "([^"]+)"', answer.text)
         return found[1] if found and answer.url.path == "/hub/home" else None
 
+    def token_of_person(self) -> str:
+        """Make a token with all that its person may do, as on the Hub's page for it."""
+        xsrf = xsrf_of(self.get("/hub/token"))
+        answer = self.post(
+            f"/hub/api/users/{self.name}/tokens", params={"_xsrf": xsrf}, json={"note": "tests"}
+        )
+        return str(answer.raise_for_status().json()["token"])
+
     def token_of_server(self, user: str) -> str:
         """Sign in at a person's running server, which then holds a token for this browser."""
         server = self.get(f"/user/{user}/").raise_for_status().json()

@@ -1,0 +1,168 @@
+"""A whole platform with a Hub, for tests of what only the whole shows; Airflow is left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nbformat
+import pytest
+
+from element_jupyter.platform.hub.people import serves_one_because
+from tests.hub.signing_in import Visitor, refusal_in
+from tests.platform_client import ENDED, snapshot
+from tests.platform_fixture import (
+    RunningPlatform,
+    free_ports,
+    start_platform,
+    wait_until,
+)
+
+PASSWORD = "a few words are good"
+OWNER = "hub-tester"
+"""The person of the platform's own token, with an account that the tests remove again."""
+
+needs_accounts = pytest.mark.skipif(
+    serves_one_because() is not None, reason=f"one person only: {serves_one_because()}"
+)
+
+
+class HubPlatform:
+    """A platform with a Hub, its administrator signed in."""
+
+    def __init__(self, directory: Path, **environment: str) -> None:
+        self.directory = directory
+        # the accounts of people must be able to pass through to their homes
+        self.homes = Path(tempfile.mkdtemp(prefix="element-homes-"))
+        self.homes.chmod(0o755)
+        self.has_password = False
+        self.environment = {
+            **free_ports(),
+            "ELEMENT_HUB": "true",
+            "ELEMENT_AIRFLOW": "false",
+            "ELEMENT_OWNER": OWNER,
+            "ELEMENT_HOMES_DIR": str(self.homes),
+            "ELEMENT_ENVIRONMENTS": "false",
+            **environment,
+        }
+
+    def start(self) -> None:
+        self.platform = start_platform(self.directory / "data", **self.environment)
+        self.platform.wait_until_ready()
+
+    @property
+    def url(self) -> str:
+        return str(self.platform.state["public_url"]).rstrip("/")
+
+    def sign_in(self) -> Visitor:
+        """Sign in as the administrator; by the printed link the first time."""
+        visitor = Visitor(self.url)
+        wait_until(lambda: "Ctrl-C stops" in self.platform.log())
+        links = re.findall(r"invitation#(\S+)", self.platform.log())
+        if not self.has_password:
+            self.has_password = True
+            answer = visitor.form(
+                "/hub/invitation",
+                {
+                    "secret": links[-1],
+                    "password": PASSWORD,
+                    "again": PASSWORD,
+                    "next": "/hub/home",
+                },
+            )
+            assert answer.is_success, refusal_in(answer)
+        else:
+            visitor.sign_in(OWNER, PASSWORD).raise_for_status()
+        assert visitor.name == OWNER
+        return visitor
+
+    def hub(self) -> httpx.Client:
+        """A client of the Hub's REST interface, with the control plane's token."""
+        token = (self.directory / "data" / "secrets" / "hub-control-plane-token").read_text()
+        return httpx.Client(
+            base_url=f"{self.url}/hub/api",
+            headers={"Authorization": f"token {token.strip()}"},
+            timeout=30,
+            trust_env=False,
+        )
+
+    def servers(self) -> dict[str, Any]:
+        """What the Hub knows of its administrator's servers, by their names."""
+        with self.hub() as hub:
+            found = hub.get(f"/users/{OWNER}").raise_for_status().json()["servers"]
+        return {name: server for name, server in found.items() if not server["stopped"]}
+
+    def start_editor(self) -> None:
+        with self.hub() as hub:
+            hub.post(f"/users/{OWNER}/server").raise_for_status()
+        wait_until(lambda: self.servers().get("", {}).get("ready"), 90, self.platform.log)
+
+    def start_run(self, *cells: str, **request: object) -> str:
+        """Start a run of a notebook of these cells; return its id."""
+        project = Path(tempfile.mkdtemp(dir=self.directory))
+        code = [nbformat.v4.new_code_cell(cell) for cell in cells]
+        nbformat.write(nbformat.v4.new_notebook(cells=code), project / "work.ipynb")
+        body = {
+            "notebook": "work.ipynb",
+            "snapshot_id": snapshot(self.platform, project),
+            "kernel": "python3",
+            **request,
+        }
+        with self.platform.service() as service:
+            return str(service.post("/runs", json=body).raise_for_status().json()["run_id"])
+
+    def run_is(self, run_id: str) -> dict[str, Any]:
+        with self.platform.service() as service:
+            found: dict[str, Any] = service.get(f"/runs/{run_id}").raise_for_status().json()
+        return found
+
+    def ended(self, run_id: str, seconds: float = 90) -> dict[str, Any]:
+        """Wait for the end of a run; return it as it is then."""
+
+        def over() -> bool:
+            with suppress(httpx.HTTPError):
+                return self.run_is(run_id)["state"] in ENDED
+            return False
+
+        wait_until(over, seconds, lambda: self.log_of("hub") + self.log_of("service"))
+        return self.run_is(run_id)
+
+    def printed(self, run_id: str) -> str:
+        """What the cells of a run have printed."""
+        with self.platform.service() as service:
+            notebook = service.get(f"/runs/{run_id}/notebook").raise_for_status().json()
+        return "".join(
+            "".join(output.get("text", ""))
+            for cell in notebook["cells"]
+            for output in cell.get("outputs", ())
+        )
+
+    def log_of(self, process: str) -> str:
+        return (self.directory / "data" / "logs" / f"{process}.log").read_text()
+
+
+@contextmanager
+def hub_platform(directory: Path, **environment: str) -> Iterator[HubPlatform]:
+    """Run a platform with a Hub for a while; no process and no account is left of it."""
+    running = HubPlatform(directory, **environment)
+    try:
+        running.start()
+        yield running
+    finally:
+        if running.platform.up.poll() is None:
+            running.platform.stop()
+        subprocess.run(["pkill", "-KILL", "-u", OWNER], check=False, capture_output=True)
+        if os.geteuid() == 0:
+            subprocess.run(["userdel", "--force", OWNER], check=False, capture_output=True)
+        shutil.rmtree(running.homes, ignore_errors=True)
+
+
+__all__ = ["HubPlatform", "RunningPlatform", "hub_platform", "needs_accounts"]
