@@ -35,6 +35,7 @@ endif
 APT := $(CURDIR)/.ci/apt
 SYNC := uv sync --frozen --inexact --compile-bytecode --no-default-groups --extra all
 # what is installed follows from these files; so does the built front end
+COLLABORATION := $(shell sed -n '/^name = "\(jupyter-collaboration-ui\|jupyter-docprovider\|jupyter-server-fileid\|jupyter-server-ydoc\|jupyter-ydoc\|pycrdt\|pycrdt-store\|pycrdt-websocket\|sqlite-anyio\)"/{N;s/name = "\(.*\)"\nversion = "\(.*\)"/\1==\2/p}' uv.lock)
 INPUTS := pyproject.toml uv.lock package.json yarn.lock $(shell find labextension -type f)
 ROW ?=
 
@@ -54,7 +55,7 @@ demo: setup
 	@element demo
 
 .PHONY: test
-test: .venv/.synced-test node_modules/.installed .tools/.system
+test: .venv/.synced-test node_modules/.installed .tools/.system .tools/.collaboration
 	jlpm test --silent
 	pytest -n 2 $(ARGS)
 
@@ -135,6 +136,11 @@ setup: .venv/.synced-run
 
 node_modules/.installed: package.json yarn.lock .yarnrc.yml | .venv/.synced-run .tools/.node
 	jlpm install --immutable
+	@touch $@
+
+# what the server of a team loads, and no other: beside Element, every JupyterLab would
+.tools/.collaboration: uv.lock | .venv/.synced-run
+	@uv pip install --quiet --no-deps --target .tools/collaboration $(COLLABORATION)
 	@touch $@
 
 .tools/.system: | .tools/.uv

@@ -190,6 +190,16 @@ class Element(Configurable):
     teams_dir = Unicode(
         "/srv/element/teams", config=True, help="Where the directories of teams are made."
     )
+    collaboration_dir = Unicode(
+        "",
+        config=True,
+        help="""
+        Where jupyter-collaboration is installed (`pip install --target`) for the servers of teams.
+
+        It is apart, since JupyterLab loads in every server what is installed beside it. Empty: the
+        people of a team use one server, and see what others change once they open a file anew.
+        """,
+    )
 
     environments = Bool(
         True,

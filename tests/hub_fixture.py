@@ -162,6 +162,7 @@ def end_hub(hub: RunningHub) -> None:
         with suppress(psutil.Error, OSError):
             if process.environ().get(HUB_MARK) == mark or process.cwd().startswith(mark):
                 process.kill()
+    hub.process.wait(10)
 
 
 @contextmanager

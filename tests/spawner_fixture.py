@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import json
 import os
 import pwd
@@ -81,7 +82,8 @@ from element_jupyter.platform.spawners import local_spawner
 from tests.spawner_fixture import Tickets, note_released
 here = Path({here!r})
 c.JupyterHub.spawner_class = local_spawner(
-    config.load(data_dir=str(here / "data"), accounts_group={group!r}, homes_dir={homes!r}, owner="ada"),
+    config.load(data_dir=str(here / "data"), accounts_group={group!r}, homes_dir={homes!r}, owner="ada",
+                teams_dir={homes!r} + "/.teams"),
     here / "sizes.yaml",
     launcher=Tickets(here),
     url="http://127.0.0.1:9/element",
@@ -279,14 +281,18 @@ def end_hub_of_accounts(hub: Hub) -> None:
     """End the Hub, its servers, their accounts and homes."""
     homes = Path((hub.here / "mark").read_text().split()[1])
     end_hub(hub)
-    accounts = [each for each in pwd.getpwall() if each.pw_name.startswith(hub.mark)]
+    accounts = [
+        each for each in pwd.getpwall() if each.pw_name.removeprefix("team-").startswith(hub.mark)
+    ]
     for each in accounts:
         subprocess.run(
             ["sh", "-c", "kill -KILL -1"], user=each.pw_uid, group=each.pw_gid, extra_groups=[]
         )
         subprocess.run(["userdel", "--force", each.pw_name], capture_output=True)
         subprocess.run(["groupdel", each.pw_name], capture_output=True)
-    subprocess.run(["groupdel", f"{hub.mark}people"], capture_output=True)
+    for group in [each.gr_name for each in grp.getgrall()]:
+        if group.startswith(f"{hub.mark}people"):
+            subprocess.run(["groupdel", group], capture_output=True)
     shutil.rmtree(homes)
     remove_groups(hub.here / "data")
 

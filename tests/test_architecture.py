@@ -19,7 +19,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 OURS = "element_jupyter"
 
 FACES = {
-    "server": {"jupyter_server", "jupyter_client", "prometheus_client", "tornado"},
+    "server": {
+        *("jupyter_server", "jupyter_client", "prometheus_client", "tornado"),
+        *("jupyter_server_ydoc", "pycrdt"),
+    },
     "hub": {
         *("jupyterhub", "tornado", "jupyterhub_traefik_proxy", "bcrypt", "argon2", "jinja2"),
         *("oauthenticator", "ldapauthenticator", "ldap3", "batchspawner", "kubespawner"),

@@ -39,7 +39,6 @@ from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name
 
 _FILES: Final = "files"
-_PREFIX: Final = "element-team-"
 _PLAIN: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _LONGEST: Final = 32
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -65,20 +64,20 @@ _INSIDE: Final = ((_OWNER, _ALL, _NO_ID), (_GROUP, _ALL, _NO_ID), (_OTHER, _READ
 _changing = threading.Lock()
 
 
-def group_of(team: Name) -> str:
-    """Name the group of the operating system of a team, so that no two teams have the same."""
-    plain = f"{_PREFIX}{team}"
-    if _PLAIN.fullmatch(team) and len(plain) <= _LONGEST:
-        return plain
-    # an underscore cannot begin the name of a team
-    return f"{_PREFIX}_{hashlib.sha256(team.encode()).hexdigest()[:16]}"
-
-
 class TeamDirectories:
     """The directories below `root`; needs to be root."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, people: str) -> None:
+        """Name the group of the operating system that all people are in."""
         self._root = root
+        self._people = people
+
+    def group_of(self, team: Name) -> str:
+        """Name the group of the operating system of a team; no two teams have the same."""
+        plain = f"{self._people}-{team}"
+        if _PLAIN.fullmatch(team) and len(plain) <= _LONGEST:
+            return plain
+        return f"el-{hashlib.sha256(plain.encode()).hexdigest()[:24]}"
 
     def path_of(self, team: Name) -> Path:
         """Return where the files of a team are."""
@@ -115,7 +114,7 @@ class TeamDirectories:
                     _set(gate, uid, _WRITES)
                 elif level is None or not _set(gate, uid, _LOOKS, only_if=_LOOKS):
                     self._shut(gate, uid)
-                    if level is not None and not _has_processes(uid, _gid_of(gate.name)):
+                    if level is not None and not _has_processes(uid, self._gid_of(gate.name)):
                         _hand_over(gate / _FILES, uid)
                         _set(gate, uid, _LOOKS)
 
@@ -124,6 +123,12 @@ class TeamDirectories:
             # the entry stays until nothing is inside, also when this process ends first
             _end_inside(uid, gate)
             _set(gate, uid, None)
+
+    def _gid_of(self, team: Name) -> int | None:
+        try:
+            return grp.getgrnam(self.group_of(team)).gr_gid
+        except KeyError:
+            return None
 
     def _gates(self) -> Iterator[Path]:
         with suppress(FileNotFoundError), os.scandir(self._root) as found:
@@ -134,7 +139,7 @@ class TeamDirectories:
     def _make(self, team: Name) -> int:
         """Make the directory of a team if it is not there; return the group that writes in it."""
         with _changing:
-            gid = _group_id(group_of(team))
+            gid = _group_id(self.group_of(team))
             self._root.mkdir(mode=0o755, parents=True, exist_ok=True)
             gate, files = self._root / team, self._root / team / _FILES
             with suppress(FileExistsError):
@@ -278,13 +283,6 @@ def _hand_over(files: Path, uid: int) -> None:
 
 
 # ------------------------------------------------------------------------------------------ groups
-
-
-def _gid_of(team: Name) -> int | None:
-    try:
-        return grp.getgrnam(group_of(team)).gr_gid
-    except KeyError:
-        return None
 
 
 def _group_id(name: str) -> int:

@@ -12,6 +12,7 @@ import psutil
 from element_jupyter.adapters.accounts import OwnAccount, PeopleAccounts
 from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.adapters.forkserver import Become, ForkServer, Spawn
+from element_jupyter.adapters.team_directories import TeamDirectories
 from element_jupyter.config import Element
 from element_jupyter.core.confinement import Account, Free, Limiter
 from element_jupyter.core.provisioning import Launcher, ProcessExit
@@ -53,6 +54,11 @@ def local_spawner(
     machine = LocalMachine(
         accounts=accounts_of(config, many=many),
         limiter=limiter,
+        teams=(
+            TeamDirectories(Path(config.teams_dir), config.accounts_group)
+            if many and os.geteuid() == 0
+            else None
+        ),
         fork=_forking(Path(fork_socket), fork_target) if fork_socket is not None else None,
     )
     services = Services(
@@ -62,6 +68,7 @@ def local_spawner(
         free=lambda: free_now(limiter),
         gpus=_gpus(),
         released=released,
+        collaboration_dir=config.collaboration_dir,
     )
     return wrap(LocalProcessSpawner, services, machine)
 

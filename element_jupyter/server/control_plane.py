@@ -62,10 +62,12 @@ class ControlPlane:
         headers: Mapping[str, str],
         content: bytes = b"",
         endless: bool = False,
+        token: str | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """Send a request for `target` (path and query) and yield the answer, its body unread.
 
-        An `endless` answer may be silent for as long as it likes.
+        An `endless` answer may be silent for as long as it likes. A `token` is that of whoever
+        asks, in a server that several people use; without one it is this server's.
 
         Raises:
             Unavailable: the platform is not running, does not answer, or refuses the token.
@@ -75,7 +77,7 @@ class ControlPlane:
             connect=CONNECT_TIMEOUT_SECONDS,
             read=None if endless else READ_TIMEOUT_SECONDS,
         )
-        answer = await self._send(method, target, dict(headers), content, timeout)
+        answer = await self._send(method, target, dict(headers), content, timeout, token=token)
         try:
             yield answer
         except httpx.TransportError as error:
@@ -112,6 +114,8 @@ class ControlPlane:
         headers: dict[str, str],
         content: bytes,
         timeout: httpx.Timeout,
+        *,
+        token: str | None,
     ) -> httpx.Response:
         known = self._address
         address = known or await self._read()
@@ -119,7 +123,7 @@ class ControlPlane:
             request = self._client.build_request(
                 method,
                 address.url + target,
-                headers={**headers, "Authorization": f"Bearer {address.token}"},
+                headers={**headers, "Authorization": f"Bearer {token or address.token}"},
                 content=content or None,
                 timeout=timeout,
             )

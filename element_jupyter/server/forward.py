@@ -12,6 +12,7 @@ from tornado.iostream import StreamClosedError
 from element_jupyter.core.errors import NotFound
 from element_jupyter.server.control_plane import ControlPlane
 from element_jupyter.server.http import MOUNT, ElementHandler
+from element_jupyter.server.team_rights import token_of_person
 
 ASKED = ("Accept", "Content-Type", "If-Match", "If-None-Match", "Idempotency-Key", "Last-Event-ID")
 """Headers that the control plane is to see; cookies and tokens are not among them."""
@@ -91,6 +92,7 @@ class ForwardHandler(ElementHandler):
             },
             content=self.request.body,
             endless="text/event-stream" in asked.get("Accept", ""),
+            token=token_of_person(self),
         ) as answer:
             self.set_status(answer.status_code)
             for name in ANSWERED:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from element_jupyter.adapters.accounts import PeopleAccounts
-from element_jupyter.adapters.team_directories import TeamDirectories, group_of
+from element_jupyter.adapters.team_directories import TeamDirectories
 from element_jupyter.core.confinement import Account
 from element_jupyter.core.errors import Unavailable
 from element_jupyter.core.teams import Level
@@ -33,7 +33,7 @@ class Place:
     def __init__(self, root: Path) -> None:
         self.mark = f"t{secrets.token_hex(3)}"
         self.root = root / "teams"
-        self.directories = TeamDirectories(self.root)
+        self.directories = TeamDirectories(self.root, f"{self.mark}-people")
         self._accounts = PeopleAccounts(f"{self.mark}-people", root / "homes")
         self._people: list[str] = []
         self.teams = [f"{self.mark}-sales", f"{self.mark}-a-team-whose-name-is-long", self.mark]
@@ -51,7 +51,7 @@ class Place:
         for name in self._people:
             subprocess.run(["userdel", "--force", name], capture_output=True)
         for team in self.teams:
-            subprocess.run(["groupdel", group_of(team)], capture_output=True)
+            subprocess.run(["groupdel", self.directories.group_of(team)], capture_output=True)
         subprocess.run(["groupdel", f"{self.mark}-people"], capture_output=True)
 
 
@@ -133,7 +133,9 @@ def test_what_one_member_makes_another_may_change_whatever_the_umask(place):
     assert does(bob, f"cd {place.files}; echo bob >> d/a.txt; echo 2 > top.txt; touch d/new")
 
     assert (place.files / "d/a.txt").read_text() == "ada\nbob\n"
-    assert grp.getgrgid((place.files / "d/a.txt").stat().st_gid).gr_name == group_of(place.team)
+    assert grp.getgrgid(
+        (place.files / "d/a.txt").stat().st_gid
+    ).gr_name == place.directories.group_of(place.team)
     assert stat.S_IMODE((place.files / "d").stat().st_mode) == 0o2775
 
 
@@ -272,9 +274,9 @@ def test_members_cannot_put_something_else_in_the_place_of_the_directory(place):
     assert not does(ada, f"mkdir {place.root}/other")
 
 
-def test_no_two_teams_share_a_group():
-    names = ["a", "a.b", "a-b", "a_b", "x" * 19, "x" * 20, "x" * 63, "x" * 62 + "y"]
-    groups = {group_of(name) for name in names}
+def test_no_two_teams_share_a_group(place):
+    names = ["a", "a.b", "a-b", "a_b", "x" * 17, "x" * 18, "x" * 63, "x" * 62 + "y"]
+    groups = {place.directories.group_of(name) for name in names}
 
     assert len(groups) == len(names)
     assert all(len(group) <= 32 for group in groups)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import signal
@@ -50,7 +51,8 @@ def test_an_editor_runs_as_its_person_with_nothing_of_the_hub(hub, ada):
     uid = home.stat().st_uid
     assert told["uids"] == [uid] * 3
     assert told["gids"] == [home.stat().st_gid] * 3
-    assert told["groups"] == sorted(os.getgrouplist(ada, home.stat().st_gid))
+    of_team = grp.getgrnam(f"{hub.mark}people-ml").gr_gid
+    assert told["groups"] == sorted([*os.getgrouplist(ada, home.stat().st_gid), of_team])
     assert 0 not in told["groups"]
     environment = told["environment"]
     assert "SECRET_OF_THE_HUB" not in environment

@@ -25,6 +25,7 @@ from element_jupyter.hub.authentication.standing import (
     membership_of,
     roles_of,
 )
+from element_jupyter.hub.authentication.team_accounts import give_accounts
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -230,6 +231,7 @@ class TeamsFromRules(Authenticator):
     def _model(self, person: str, found: Found, rules: TeamRules, database: Any) -> dict[str, Any]:
         membership = self._without_people(person, membership_of(found, person, rules), database)
         admin = membership.admin or person in self.admin_users
+        give_accounts((team for team in membership.teams if team != person), database)
         roles = [_default_role(name, database) for name in (["user", *(["admin"] * admin)])]
         model: dict[str, Any] = {
             "name": person,

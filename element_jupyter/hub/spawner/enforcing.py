@@ -29,12 +29,15 @@ from element_jupyter.core.confinement import Spent
 from element_jupyter.core.errors import ElementError, Forbidden, NotFound, Unavailable
 from element_jupyter.core.provisioning import Launch, ProcessExit
 from element_jupyter.core.sizes import Size
-from element_jupyter.core.teams import teams_of_groups
+from element_jupyter.core.team_servers import team_of_account
 from element_jupyter.hub.spawner import options as forms
 from element_jupyter.hub.spawner.held import Held, Released, Services
+from element_jupyter.hub.spawner.in_teams import levels_of
 
 RUN: Final = "run"
 TICKET: Final = "ticket"
+TEAM_SERVER: Final = ("python", "-m", "element_jupyter.platform.team_server")
+"""What a team's own server executes, which tells its people apart."""
 _STATE: Final = "element"
 _TELL_SECONDS: Final = (0.2, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0)
 """Pauses between tries to tell the control plane of an end."""
@@ -116,6 +119,10 @@ class EnforcingMixin(Beneath):
     def _options_from_form(self) -> Any:
         return _from_form
 
+    @default("oauth_client_allowed_scopes")
+    def _oauth_client_allowed_scopes(self) -> list[str]:
+        return _scopes_of_visitors(self)
+
     @validate("user_options")
     def _take_ticket(self, proposal: Any) -> dict[str, Any]:
         given = dict(proposal["value"] or {})
@@ -143,7 +150,8 @@ class EnforcingMixin(Beneath):
         person = self.user.name
         given, ticket = self.user_options, self._ticket
         self._ticket = self._launch = self._told = None
-        levels = teams_of_groups(group.name for group in self.user.orm_user.groups)
+        levels = levels_of(self.user)
+        of_team = team_of_account(person)
         forms.team_of(person, levels, None)
         sizes = self.services.sizes()
         run_id = forms.chosen(given, RUN)
@@ -151,7 +159,7 @@ class EnforcingMixin(Beneath):
             self._launch = launch = await self._redeemed(run_id, ticket, person)
             team, size = launch.team, sizes.get(launch.size)
         else:
-            team = forms.chosen(given, forms.TEAM) or person
+            team = of_team or forms.chosen(given, forms.TEAM) or person
             size = sizes.get(forms.chosen(given, forms.SIZE))
         self.held = held = Held(
             owner=person,
@@ -171,6 +179,8 @@ class EnforcingMixin(Beneath):
         self.user_options = {name: value for name, value in given.items() if self.keeps(name)}
         if self._launch is not None:
             self.cmd = list(self._launch.command)
+        elif of_team is not None:
+            self.cmd = list(TEAM_SERVER)
         self.log.info(
             "%s starts %s at %s for %s", person, run_id or "a server", size.name, held.team
         )
@@ -203,6 +213,8 @@ class EnforcingMixin(Beneath):
         }
         if self.services.url:
             env["ELEMENT_URL"] = self.services.url
+        if team_of_account(self.user.name) is not None:
+            env["ELEMENT_COLLABORATION_DIR"] = self.services.collaboration_dir
         if self._launch is not None:
             for name in [*_HUBS_OWN, *(name for name in env if "OAUTH" in name)]:
                 env.pop(name, None)
@@ -248,8 +260,7 @@ class EnforcingMixin(Beneath):
 
     @property
     def suspended(self) -> bool:
-        groups = (group.name for group in self.user.orm_user.groups)
-        return self.user.name not in teams_of_groups(groups)
+        return self.user.name not in levels_of(self.user)
 
     async def _end_suspended(self) -> None:
         self.log.warning("%s is suspended: their server '%s' ends", self.user.name, self.name)
@@ -334,7 +345,7 @@ _telling: set[asyncio.Task[None]] = set()
 
 async def _form_of(spawner: Any) -> str:
     person = spawner.user.name
-    levels = teams_of_groups(group.name for group in spawner.user.orm_user.groups)
+    levels = levels_of(spawner.user)
     before = spawner.user_options or {}
     services: Services = spawner.services
     return forms.render(
@@ -344,6 +355,13 @@ async def _form_of(spawner: Any) -> str:
         size=_text(before.get(forms.SIZE)),
         team=_text(before.get(forms.TEAM)),
     )
+
+
+def _scopes_of_visitors(spawner: Any) -> list[str]:
+    """Return what a server may do in the name of who visits it: a team's asks for their runs."""
+    if team_of_account(spawner.user.name) is None:
+        return []
+    return ["access:services!service=element", "read:users!user"]
 
 
 def _text(value: object) -> str | None:

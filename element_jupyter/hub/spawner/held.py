@@ -47,3 +47,5 @@ class Services:
     released: Callable[[Released], Awaitable[None]] | None = None
     """Called for each server that has ended, also for one that ended while the Hub did not run.
     A second time only when the Hub was killed just then; owner, server and `since` are the same."""
+    collaboration_dir: str = ""
+    """Where what only the servers of teams load is installed."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from subprocess import DEVNULL, Popen, SubprocessError
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import psutil
 from jupyterhub.spawner import SpawnException
 from jupyterhub.utils import random_port
 from traitlets import Float, default
@@ -34,7 +35,9 @@ from element_jupyter.core.confinement import (
 from element_jupyter.core.errors import ElementError, Unavailable
 from element_jupyter.core.provisioning import ProcessExit
 from element_jupyter.core.sizes import Size
+from element_jupyter.core.team_servers import team_of_account
 from element_jupyter.hub.spawner.enforcing import with_memory
+from element_jupyter.hub.spawner.in_teams import LOOK_SECONDS, Rights, TeamPlaces, shared_by
 
 _LOGS: Final = Path(".local/state/element")
 _UMASK: Final = 0o022
@@ -66,6 +69,8 @@ class LocalMachine:
     fork: Fork | None = None
     processes: int = 4096
     """How many a server may have, threads included."""
+    teams: TeamPlaces | None = None
+    """Where there are directories of teams."""
 
 
 if TYPE_CHECKING:
@@ -90,6 +95,7 @@ class LocalMixin(Beneath):
     )
 
     _account: Account | None = None
+    _rights: Rights | None = None
     _room: Confinement | None = None
     _exit: ProcessExit | None = None
     _ticks: int | None = None
@@ -97,6 +103,10 @@ class LocalMixin(Beneath):
     _ending: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
     _stage = ""
+
+    @default("poll_interval")
+    def _poll_interval(self) -> int:
+        return LOOK_SECONDS
 
     @default("cmd")
     def _cmd(self) -> list[str]:
@@ -158,6 +168,13 @@ class LocalMixin(Beneath):
         self._account = account = await asyncio.to_thread(
             self.machine.accounts.ensure, self.user.name
         )
+        if (places := self.machine.teams) is not None:
+            self._account = account = await asyncio.to_thread(
+                places.enter, account, shared_by(self.user)
+            )
+            self._rights = Rights(places, self, account.uid)
+            if (team := team_of_account(self.user.name)) is not None:
+                self.notebook_dir = str(places.path_of(team))
         self._room = room = await asyncio.to_thread(
             self.machine.limiter.confine, self._room_name, self._allowance(held.size)
         )
@@ -297,6 +314,8 @@ class LocalMixin(Beneath):
         status = await super().poll()
         if status is None and self._watching is None:  # after a restart of the Hub
             await self._take_up_again()
+        if status is None:
+            await self._follow_teams()
         return self._status if status == 0 else status
 
     async def _take_up_again(self) -> None:
@@ -309,6 +328,14 @@ class LocalMixin(Beneath):
             )
             room.entered(self.pid)
         self._watch()
+
+    async def _follow_teams(self) -> None:
+        if self._rights is None and self.machine.teams is not None:  # after a restart of the Hub
+            with suppress(psutil.NoSuchProcess):
+                uid = psutil.Process(self.pid).uids().real
+                self._rights = Rights(self.machine.teams, self, uid)
+        if self._rights is not None:
+            await self._rights.follow()
 
     @property
     def _status(self) -> int:
