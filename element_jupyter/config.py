@@ -135,7 +135,7 @@ class Element(Configurable):
     )
 
     hub = Bool(
-        False,
+        True,
         config=True,
         help="""
         Whether `element up` starts a JupyterHub, where people sign in and which starts their

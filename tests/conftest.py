@@ -28,6 +28,8 @@ ENVIRONMENT_STORE = Path(tempfile.gettempdir()) / f"element-test-environments-{o
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("ELEMENT_ENVIRONMENT_STORE", str(ENVIRONMENT_STORE))
+    # who tests with one says so
+    os.environ.setdefault("ELEMENT_HUB", "false")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # what a shell starts in the background ignores it, and so would all that tests start
         signal.signal(signal.SIGINT, signal.default_int_handler)

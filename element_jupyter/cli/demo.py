@@ -182,10 +182,13 @@ def _scheduled_run(local: Local, job: Job, due: datetime) -> Run:
 
 def _urls(local: Local) -> dict[str, Any]:
     state = local.state
+    public = state.public_url if state else None
+    airflow = state.airflow_url if state else None
     return {
+        "public_url": public,
         "service_url": state.service_url if state else None,
-        "airflow_url": state.airflow_url if state else None,
-        "airflow_passwords": str(local.data.airflow_passwords),
+        "airflow_url": f"{public}services/airflow" if public and airflow else airflow,
+        "airflow_passwords": None if public else str(local.data.airflow_passwords),
         "data_dir": local.config.data_dir,
     }
 
@@ -195,8 +198,13 @@ def _places(local: Local, run: Run) -> list[Text]:
     dag = f"/dags/{run.job.replace('/', '--')}" if run.job else ""
     places = [
         ("Airflow", f"{urls['airflow_url']}{dag}"),
-        ("  sign in", f"user element, password in {urls['airflow_passwords']}"),
         ("Control plane", f"{urls['service_url']}/api/v1/runs/{run.run_id}"),
         ("The same again", f"element runs show {run.run_id}"),
     ]
+    if urls["public_url"]:
+        places.insert(0, ("JupyterLab", f"{urls['public_url']}hub/spawn"))
+        places.insert(2, ("  sign in", f"as {local.config.owner}, with the password of the link"))
+    else:
+        password = f"user element, password in {urls['airflow_passwords']}"
+        places.insert(1, ("  sign in", password))
     return [Text.assemble((f"{name:<15}", "dim"), place) for name, place in places]

@@ -47,6 +47,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
         {**state.model_dump(mode="json"), "data_dir": str(directory.root), "versions": found},
         Text("Element is ready" if state.ready else "Element is starting", style="bold"),
         f"Control plane  {state.service_url}",
+        *([f"People open    {state.public_url}"] if state.public_url else []),
         *([f"Airflow        {state.airflow_url}"] if state.airflow_url else []),
         f"Data           {directory.root}",
         table(("Process", "State", "PID", "Restarts", "Since"), rows),
