@@ -6,8 +6,8 @@
 const { SwcJsMinimizerRspackPlugin } = require('@rspack/core');
 
 module.exports = {
-  // each chunk says it twice
-  output: { chunkLoadingGlobal: 'elementChunks' },
+  // each chunk says the one twice, and is named with the other
+  output: { chunkLoadingGlobal: 'elementChunks', hashDigestLength: 10 },
   module: {
     rules: [
       {

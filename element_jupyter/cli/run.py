@@ -60,14 +60,14 @@ def run(
             " Default: what is found beside the notebook.",
         ),
     ] = None,
-    size: Annotated[str | None, typer.Option("--size", help="Size of the run.")] = None,
+    size: Annotated[str | None, typer.Option("--size", help="Of runs of the platform.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a notebook here and now; Ctrl-C stops it, a second time at once."""
     if size is not None:
         raise Invalid(
-            "There are no sizes yet: a run gets what this machine has.",
-            "Leave --size out.",
+            "A run here and now gets what this machine has; sizes are for runs of the platform.",
+            "Leave --size out, or make the notebook a job: element schedule NOTEBOOK --size NAME.",
             field="size",
         )
     from element_jupyter.cli.env_find import pointed

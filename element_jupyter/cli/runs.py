@@ -79,6 +79,8 @@ def show(run: RunArgument, data: DataOption = None, as_json: JsonOption = False)
     if found.parameters:
         values = ", ".join(f"{name}={value!r}" for name, value in found.parameters.items())
         lines.append(Text.assemble(("Parameters ", "dim"), values))
+    if found.size:
+        lines.append(Text.assemble(("Size       ", "dim"), found.size))
     if found.environment_id:
         said = environment_text(found.definition, found.python, found.environment_id)
         lines.append(Text.assemble(("Environment ", "dim"), said))
@@ -150,6 +152,9 @@ def open_run(run: RunArgument, data: DataOption = None, as_json: JsonOption = Fa
 def start(  # noqa: PLR0917 - options have names
     job: Annotated[str, typer.Argument(metavar="JOB", help="The job: team/name, or name.")],
     task: Annotated[str, typer.Option(help="The task of the job.")] = "main",
+    size: Annotated[
+        str | None, typer.Option(help="What the run may use. Default: what the job says.")
+    ] = None,
     parameter: Annotated[
         list[tuple[str, str]] | None,
         typer.Option("-p", "--parameter", metavar="NAME VALUE", help="A value for a parameter."),
@@ -166,6 +171,7 @@ def start(  # noqa: PLR0917 - options have names
     request = RunRequest(
         job=job_id(local, job),
         task=task,
+        size=size,
         parameters={name: parse_parameter(None, text) for name, text in parameter or []},
         trigger=Trigger.MANUAL,
     )

@@ -58,6 +58,9 @@ def schedule(  # noqa: PLR0917 - options have names
     ] = None,
     name: Annotated[str | None, typer.Option(help="Default: after the notebook.")] = None,
     team: Annotated[str | None, typer.Option(help="Default: you.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="What a run may use. Default: the usual size.")
+    ] = None,
     environment: Annotated[
         str | None,
         typer.Option(
@@ -94,6 +97,7 @@ def schedule(  # noqa: PLR0917 - options have names
         owner=local.config.owner,
         snapshot_id="0" * 64,
         environment=_pointer(environment, root) if environment is not None else None,
+        size=size,
         schedule=when,
         catch_up=catch_up,
         tasks=[

@@ -34,12 +34,15 @@ async def list_jobs(
     who: Person,
     *,
     team: Name | None = None,
+    owner: Name | None = None,
     text: Annotated[str, Field(max_length=200, description="Words that a job must hold.")] = "",
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> JobPage:
     """List jobs by id, with their next fire and the states of their last five runs."""
-    return await services.jobs.page(who, team=team, text=text, cursor=cursor, limit=limit)
+    return await services.jobs.page(
+        who, team=team, owner=owner, text=text, cursor=cursor, limit=limit
+    )
 
 
 async def get_job(services: Services, team: Name, name: Name) -> Answer[StoredJob]:

@@ -144,7 +144,14 @@ class Jobs:
         return await self._owners.shown(self.get(team, name))
 
     async def page(
-        self, who: Person, *, team: str | None, text: str, cursor: str | None, limit: int
+        self,
+        who: Person,
+        *,
+        team: str | None,
+        owner: str | None,
+        text: str,
+        cursor: str | None,
+        limit: int,
     ) -> JobPage:
         """List the jobs that `who` may see, by id."""
         after = decode_cursor(cursor, str)[0] if cursor else ""
@@ -153,7 +160,9 @@ class Jobs:
             if job_id > after and _sees(who, job_id, team):
                 of, _, name = job_id.partition("/")
                 stored = self._store.get(of, name)
-                if stored is not None and _matches(stored.job, text):
+                if stored is None or owner not in {None, stored.job.owner}:
+                    continue
+                if _matches(stored.job, text):
                     found.append(stored)
                     if len(found) > limit:
                         break

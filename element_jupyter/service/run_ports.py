@@ -89,6 +89,7 @@ class RunStore(Protocol):
         trigger: Trigger | None = None,
         logical_date: datetime | None = None,
         teams: frozenset[str] | None = None,
+        owner: str | None = None,
     ) -> list[Run]: ...
     async def queue(self) -> Queue: ...
     async def recorded(

@@ -55,10 +55,15 @@ async def list_runs(
     state: RunState | None = None,
     trigger: Trigger | None = None,
     logical_date: UtcTime | None = None,
+    team: Name | None = None,
+    owner: Name | None = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[Run]:
     """List runs, the newest first."""
+    teams = who.sees
+    if team is not None:
+        teams = frozenset({team} if who.is_in(team) else ())
     found: Page[Run] = await services.runs.page(
         cursor=cursor,
         limit=limit,
@@ -66,7 +71,8 @@ async def list_runs(
         state=state,
         trigger=trigger,
         logical_date=logical_date,
-        teams=who.sees,
+        teams=teams,
+        owner=owner,
     )
     return found
 

@@ -165,6 +165,7 @@ class Runs:
         trigger: Trigger | None = None,
         logical_date: datetime | None = None,
         teams: frozenset[str] | None = None,
+        owner: str | None = None,
     ) -> Page[Run]:
         """List runs, newest first; `teams` None is everybody's.
 
@@ -183,6 +184,7 @@ class Runs:
             trigger=trigger,
             logical_date=logical_date,
             teams=teams,
+            owner=owner,
         )
         shown = await self._placed(found[:limit])
         following = None

@@ -8,6 +8,7 @@ import { diffLines, hunksOf, linesOf } from '../src/diff/lines';
 import { changesBetween, filesBetween } from '../src/jobs/list/changes';
 import { driftOf } from '../src/jobs/list/drift';
 import type { RunPage } from '../src/jobs/list/runs';
+import { OWN } from '../src/jobs/list/listing';
 import { RunsModel } from '../src/jobs/list/runs';
 import type { JobPage } from '../src/jobs/list/schedules';
 import { SchedulesModel } from '../src/jobs/list/schedules';
@@ -132,7 +133,9 @@ class Platform implements IElementClient {
 
   call = async (verb: string, path: string, options = {}): Promise<never> => {
     const call = `${verb} ${path}`;
-    this.asked.push({ call, ...options });
+    if (call !== 'get /me') {
+      this.asked.push({ call, ...options });
+    }
     const answer = this.says[call];
     if (answer instanceof Error) {
       throw answer;
@@ -252,15 +255,37 @@ describe('RunsModel', () => {
     expect(platform.asked[platform.asked.length - 1].query).toMatchObject({ cursor: undefined });
   });
 
-  it('offers those whose runs it has seen', async () => {
-    platform.says['get /runs'] = page(aRun({ owner: 'bob' }), aRun({ run_id: 'r-2' }));
+  it('asks anew for what is wanted while another answer is on its way', async () => {
+    platform.says['get /runs'] = page(aRun());
     model.look();
     await until(() => model.state.kind === 'ready');
 
-    model.want({ owner: 'bob' });
+    model.whose = 'ml';
+    await until(() => platform.asked.length > 1);
+    model.whose = 'ops';
+    await until(() => model.state.kind === 'ready');
 
-    expect(model.owners).toEqual(['ada', 'bob']);
-    expect(model.rows.map(run => run.owner)).toEqual(['bob']);
+    expect(platform.asked[platform.asked.length - 1].query).toMatchObject({ team: 'ops' });
+  });
+
+  it('lists those of the person, or of one team, once the person is known', async () => {
+    platform.says['get /me'] = { name: 'ada', admin: false, hub: true, teams: { ada: 'lead' } };
+    platform.says['get /runs'] = page(aRun());
+    model.look();
+    await until(() => model.state.kind === 'ready');
+
+    for (const [whose, query] of [
+      [OWN, { owner: 'ada' }],
+      ['ml', { team: 'ml' }],
+      ['', {}]
+    ] as const) {
+      platform.asked = [];
+      model.whose = whose;
+      await until(() => model.state.kind === 'ready');
+      expect(platform.asked.map(({ call }) => call)).toEqual(['get /runs']); // who one is is known
+      const { owner, team } = platform.asked[0].query as Record<string, unknown>;
+      expect({ owner, team }).toEqual({ owner: undefined, team: undefined, ...query });
+    }
   });
 
   it('stops a run once, however often that is asked', async () => {

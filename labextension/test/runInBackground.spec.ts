@@ -97,11 +97,19 @@ describe('runInBackground', () => {
 
   it('gives the values that the notebook was given last', async () => {
     const platform = services(SENT);
-    await remember(platform.state, 'daily.ipynb', { limit: 3 });
+    await remember(platform.state, 'daily.ipynb', {
+      parameters: { limit: 3 },
+      size: 'large',
+      team: 'ml'
+    });
 
     await runInBackground(platform, 'daily.ipynb', null);
 
-    expect(platform.asked[1][1]).toMatchObject({ parameters: { limit: 3 } });
+    expect(platform.asked[1][1]).toMatchObject({
+      parameters: { limit: 3 },
+      size: 'large',
+      team: 'ml'
+    });
   });
 
   it('offers to change values that the notebook no longer takes', async () => {

@@ -458,7 +458,7 @@ describe('a run that is to stop', () => {
     const stopping = run({ state: 'running', cells_total: 2, stop_requested_at: AT });
     const client = {
       call: async (_: string, path: string) =>
-        path === '/runs/{run_id}' ? stopping : { items: [], next_cursor: null },
+        path === '/runs/{run_id}' ? stopping : { items: [], next_cursor: null, admin: true },
       follow: async function* () {}
     } as unknown as IElementClient;
     const model = new RunModel(client, stopping.run_id, trans);

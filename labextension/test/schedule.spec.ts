@@ -287,9 +287,13 @@ describe('what is sent', () => {
   const snapshot = { snapshot_id: 'f'.repeat(64), notebook: 'reports/daily.ipynb' };
 
   it('is a run for now', () => {
-    expect(runOf(form({ minutes: '1.5' }), snapshot, { days: 8 }, 'a-key')).toEqual({
+    expect(
+      runOf(form({ minutes: '1.5' }), snapshot, { size: 'large', team: 'ml' }, { days: 8 }, 'a-key')
+    ).toEqual({
       ...snapshot,
       parameters: { days: 8 },
+      size: 'large',
+      team: 'ml',
       time_limit_seconds: 90,
       trigger: 'manual',
       idempotency_key: 'a-key'
@@ -303,11 +307,12 @@ describe('what is sent', () => {
       pool: ' p '
     });
 
-    expect(jobOf(later, snapshot, { team: 'ada', owner: 'ada' }, {})).toEqual({
+    expect(jobOf(later, snapshot, { team: 'ada', owner: 'ada', size: null }, {})).toEqual({
       team: 'ada',
       owner: 'ada',
       name: 'daily',
       snapshot_id: snapshot.snapshot_id,
+      size: null,
       schedule: { kind: 'cron', expression: '0 6 * * *', timezone: 'Europe/Zurich' },
       catch_up: 'latest',
       tasks: [
@@ -457,17 +462,24 @@ describe('the parameters used last', () => {
   } as never;
 
   it('come back for the same notebook only', async () => {
-    await remember(state, 'a.ipynb', { days: 3 });
+    await remember(state, 'a.ipynb', { parameters: { days: 3 }, size: 'large', team: 'ml' });
+    await remember(state, 'd.ipynb', { size: null });
 
-    expect(await remembered(state, 'a.ipynb')).toEqual({ days: 3 });
-    expect(await remembered(state, 'b.ipynb')).toEqual({});
-    expect(await remembered(null, 'a.ipynb')).toEqual({});
+    expect(await remembered(state, 'a.ipynb')).toEqual({
+      values: { days: 3 },
+      size: 'large',
+      team: 'ml'
+    });
+    for (const path of ['b.ipynb', 'd.ipynb']) {
+      expect(await remembered(state, path)).toEqual({ values: {} });
+    }
+    expect(await remembered(null, 'a.ipynb')).toEqual({ values: {} });
   });
 
   it('are none when what is kept makes no sense', async () => {
     for (const sick of ['x', null, { values: 3 }, { values: [1] }]) {
       kept.set('element-jobs:parameters:c.ipynb', sick);
-      expect(await remembered(state, 'c.ipynb')).toEqual({});
+      expect(await remembered(state, 'c.ipynb')).toEqual({ values: {} });
     }
   });
 });

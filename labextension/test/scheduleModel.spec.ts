@@ -36,6 +36,25 @@ const stored = (version: number) => ({
   job: { team: 'ada', name: 'daily', tasks: [{ notebook: 'daily.ipynb', parameters: {} }] }
 });
 
+const ME = { name: 'ada', admin: false, hub: true, teams: { ada: 'lead' } };
+
+const size = (name: string, gib: number, price: string) => ({
+  name,
+  title: name,
+  description: '',
+  cpu: 1,
+  memory_bytes: gib * 1024 ** 3,
+  gpu: 0,
+  price_per_hour: price
+});
+
+const SIZES = {
+  default: 'small',
+  currency: 'USD',
+  sizes: [size('large', 32, '0.4'), size('medium', 8, '0.10'), size('small', 2, '0.04')],
+  free: { cpu: 2, memory_bytes: 4 * 1024 ** 3, gpu: 0 }
+};
+
 const AWAY = new ElementProblem(503, {
   code: 'unavailable',
   message: 'The platform is not running.',
@@ -92,6 +111,8 @@ beforeEach(() => {
   asked = [];
   kept = new Map();
   answers = {
+    'get /me': ME,
+    'get /sizes': SIZES,
     'post /notebooks/inspect': INSPECTION,
     'get /environments/of': { state: 'ready', definition: null, build_id: null },
     'post /snapshots': SNAPSHOT,
@@ -243,6 +264,101 @@ describe('a submission', () => {
     await settled();
 
     expect(model.typed(model.parameters[0]).text).toBe('8');
+  });
+});
+
+describe('the size', () => {
+  const body = () => sent('post /runs')[0].body;
+
+  it('is the usual one when nothing else is known, and then not named', async () => {
+    await open().submit();
+
+    expect(body()?.size).toBeUndefined();
+  });
+
+  it('is the smallest in which runs like those before fit', async () => {
+    answers['post /notebooks/inspect'] = { ...INSPECTION, notebook: 'daily.ipynb' };
+    answers['get /usage/advice'] = { memory_bytes: 3 * 1024 ** 3, cpu_cores: 0.5, evidence: null };
+
+    await open().submit();
+
+    expect(body()).toMatchObject({ size: 'medium' });
+  });
+
+  it('is the one that was chosen last, while there is such a size', async () => {
+    open().set({ size: 'large' });
+    await model.submit();
+    model.dispose();
+
+    open();
+    await settled();
+    await settled();
+    expect(model.size?.name).toBe('large');
+    model.dispose();
+
+    answers['get /sizes'] = { ...SIZES, sizes: SIZES.sizes.slice(1) };
+    open();
+    await settled();
+    await settled();
+    expect(model.size).toBeNull();
+  });
+
+  it('that the server refuses is said at its field', async () => {
+    answers['post /runs'] = new ElementProblem(400, {
+      code: 'invalid',
+      message: "size: There is no size 'large'.",
+      hint: 'There are: small.',
+      field: 'size',
+      details: ''
+    });
+    open().set({ size: 'large' });
+
+    await model.submit();
+
+    expect(model.faults.get('size')).toBe("There is no size 'large'. There are: small.");
+    expect(model.trouble).toBeNull();
+  });
+
+  it('keeps nothing from running when the sizes are not known', async () => {
+    answers['get /sizes'] = AWAY;
+    answers['get /me'] = AWAY;
+
+    expect(await open().submit()).toMatchObject({ kind: 'run' });
+
+    expect(model.places.sizes).toMatchObject({ kind: 'failed' });
+    expect(body()?.size).toBeUndefined();
+    expect(body()).toMatchObject({ team: 'ada' });
+  });
+});
+
+describe('the team', () => {
+  it('is not asked of who has one', async () => {
+    answers['get /me'] = { ...ME, teams: { ada: 'lead', ops: 'viewer' } };
+    open();
+    await settled();
+
+    expect(model.places.teams).toEqual([]);
+    expect(model.team).toBe('ada');
+  });
+
+  it('is the one that was chosen last, else that of the server', async () => {
+    answers['get /me'] = { ...ME, teams: { ada: 'lead', ml: 'member', ops: 'viewer' } };
+    answers['post /notebooks/inspect'] = { ...INSPECTION, team: 'ops' };
+    open();
+    await settled();
+    expect(model.places.teams).toEqual(['ada', 'ml']);
+    expect(model.team).toBe('ada'); // nobody runs where they only look
+
+    model.set({ team: 'ml' });
+    model.setWhen({ kind: 'cron', repeat: 'daily', timezone: 'UTC' });
+    await model.submit();
+    expect(sent('put /jobs/{team}/{name}')[0].body).toMatchObject({ team: 'ml', owner: 'ada' });
+    model.dispose();
+
+    open();
+    await settled();
+    await settled();
+    expect(model.team).toBe('ml');
   });
 });
 

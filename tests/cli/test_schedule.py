@@ -16,7 +16,7 @@ def test_a_notebook_becomes_a_job_with_its_project_and_schedule(element, project
     said = element(
         "schedule", project / "sales.ipynb", "--cron", "0 6 * * 1-5", "--timezone", "Europe/Zurich",
         "-p", "factor", "3", "-p", "label=a=7", "--retries", "2", "--time-limit", "60",
-        "--name", "weekday-sales", "--catch-up", "all",
+        "--name", "weekday-sales", "--catch-up", "all", "--size", "medium",
     )  # fmt: skip
     assert said.code == 0, said.err
     assert "Created ada/weekday-sales (version 1)" in said.out
@@ -24,7 +24,7 @@ def test_a_notebook_becomes_a_job_with_its_project_and_schedule(element, project
     assert said.out.count(" 06:00  in ") == 3
     job = stored(element, "weekday-sales")
     assert job["schedule"]["expression"] == "0 6 * * 1-5"
-    assert job["catch_up"] == "all"
+    assert (job["catch_up"], job["size"]) == ("all", "medium")
     (task,) = job["tasks"]
     assert task["parameters"] == {"factor": 3, "label": "a=7"}
     assert (task["notebook"], task["retries"], task["time_limit_seconds"]) == ("sales.ipynb", 2, 60)
@@ -110,6 +110,7 @@ def test_a_template_is_put_in_when_a_run_starts(element, project):
         (["--name", "../x"], "name: it must be lower-case letters", ""),
         (["--team", "A B"], "team: it must be lower-case letters", ""),
         (["--retries", "99"], "retries", ""),
+        (["--size", "vast"], "There is no size 'vast'", "There are: small"),
         (["--on", "nobody/nothing"], "there is no job 'nobody/nothing'", ""),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_failure_shows_the_cell_the_error_and_where_to_look(at):
         ("-p n x", "Parameter 'n' is a whole number"),
         ("-p n 1 -p n 2", "given twice"),
         ("--kernel cobol", "There is no kernel 'cobol' here."),
-        ("--size big", "There are no sizes yet"),
+        ("--size big", "gets what this machine has"),
         ("--environment env.yml", "Environments are switched off here"),
         ("-o notebook.ipynb", "would overwrite the notebook"),
         ("-o no/such/out.ipynb", "There is no directory"),

@@ -190,7 +190,10 @@ async def test_jobs_are_listed_by_page_team_and_text_with_what_comes_next(plane)
     assert [entry["stored"]["job"]["team"] for entry in page["items"]] == ["ops"]
     assert page["items"][0]["next_fire"] is None
     assert page["next_cursor"] is None
-    for query, count in (("team=ops", 1), ("text=BETA", 2), ("text=beta+report", 1), ("text=x", 0)):
+    for query, count in (
+        *(("team=ops", 1), ("text=BETA", 2), ("text=beta+report", 1), ("text=x", 0)),
+        *(("owner=ada", 4), ("owner=eve", 0), ("owner=ada&team=ops", 1)),
+    ):
         assert len((await plane.client.get(f"/jobs?{query}")).json()["items"]) == count
     answer = await plane.client.get("/jobs?cursor=bm9uc2Vuc2U")
     assert (answer.status_code, answer.json()["field"]) == (400, "cursor")

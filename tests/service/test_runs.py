@@ -545,6 +545,13 @@ async def test_a_list_pages_and_filters(client, world):
     assert await listed(job="sales/report") == ([of_job["run_id"]], None)
     assert await listed(state="failed") == (ids[::-1], None)
     assert await listed(trigger="manual") == ([of_job["run_id"]], None)
+    assert await listed(team="sales") == ([of_job["run_id"]], None)
+    assert await listed(team="elsewhere") == ([], None)
+    assert await listed(owner=of_job["owner"], limit=1, job="sales/report") == (
+        [of_job["run_id"]],
+        None,
+    )
+    assert await listed(owner="nobody") == ([], None)
     answer = await client.http.get(f"{client.url}/runs", params={"cursor": "x"})
     assert (answer.status_code, answer.json()["field"]) == (400, "cursor")
 

@@ -279,6 +279,7 @@ class SqlRunStore:
         trigger: Trigger | None = None,
         logical_date: datetime | None = None,
         teams: frozenset[str] | None = None,
+        owner: str | None = None,
     ) -> list[Run]:
         """List runs, newest first, from after a creation time and run id; None filters nothing."""
         given: dict[str, Any] = {
@@ -286,6 +287,7 @@ class SqlRunStore:
             "state": state,
             "trigger": trigger,
             "logical_date": logical_date,
+            "owner": owner,
         }
         wanted = [runs.c[name] == value for name, value in given.items() if value is not None]
         if teams is not None:

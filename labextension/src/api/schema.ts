@@ -2943,6 +2943,7 @@ export interface operations {
         parameters: {
             query?: {
                 team?: string | null;
+                owner?: string | null;
                 /** @description Words that a job must hold. */
                 text?: string;
                 /** @description Where the page before ended: its next_cursor. */
@@ -3431,6 +3432,8 @@ export interface operations {
                 state?: components["schemas"]["RunState"] | null;
                 trigger?: components["schemas"]["Trigger"] | null;
                 logical_date?: string | null;
+                team?: string | null;
+                owner?: string | null;
                 /** @description Where the page before ended: its next_cursor. */
                 cursor?: string | null;
                 /** @description Items on a page. */

@@ -7,13 +7,11 @@ import type { NotebookPanel } from '@jupyterlab/notebook';
 import { UUID } from '@lumino/coreutils';
 
 import { problemOf } from '../api/client';
-import type { components } from '../api/schema';
 import { withPlatform } from './platform';
+import type { RunRequest } from './schedule/form';
 import { remembered } from './schedule/remembered';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
-
-type Parameters = NonNullable<components['schemas']['RunRequest']['parameters']>;
 
 /** How long something may take before it is said that it does, in milliseconds. */
 const PATIENCE = 300;
@@ -97,7 +95,7 @@ function tellRefused({ commands, trans }: IServices, path: string, reason: unkno
   };
   Notification.error(trans.__('%1 was not started: %2', PathExt.basename(path), said), {
     autoClose: false,
-    actions: field?.startsWith('parameters') ? [change] : []
+    actions: /^(parameters|size$|team$)/.test(field ?? '') ? [change] : []
   });
 }
 
@@ -110,7 +108,7 @@ async function submit(
   if (panel?.context.model.dirty) {
     await panel.context.save();
   }
-  const parameters = (await remembered(state, path)) as Parameters;
+  const { values, ...place } = await remembered(state, path);
   const snapshot = await withPlatform(client, () =>
     client.call('post', '/snapshots', { body: { path } })
   );
@@ -118,7 +116,8 @@ async function submit(
     body: {
       notebook: snapshot.notebook,
       snapshot_id: snapshot.snapshot_id,
-      parameters,
+      parameters: values as RunRequest['parameters'],
+      ...place,
       trigger: 'manual',
       idempotency_key: UUID.uuid4()
     }

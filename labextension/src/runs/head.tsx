@@ -106,6 +106,10 @@ function Facts({ model, run, trans }: { model: RunModel; run: Run; trans: Transl
         </span>
       ) : null}
       <span>{askedBy(run, trans)}</span>
+      {run.team === run.owner ? null : (
+        <span>{trans.__('for %1 of the team %2', run.owner, run.team)}</span>
+      )}
+      {run.size ? <span>{trans.__('size %1', run.size)}</span> : null}
       <span className="jp-ElementRun-path">{run.notebook}</span>
     </p>
   );
@@ -113,10 +117,10 @@ function Facts({ model, run, trans }: { model: RunModel; run: Run; trans: Transl
 
 function Buttons({ model, run, actions, trans }: IProps & { run: Run }): React.ReactElement {
   const ended = hasEnded(run);
-  const { busy } = model;
+  const { busy, mayRun } = model;
   return (
     <div className="jp-ElementActions">
-      {ended ? null : (
+      {ended || !mayRun ? null : (
         <Button
           label={
             run.stop_requested_at || busy === 'stop' ? trans.__('Stopping…') : trans.__('Stop')
@@ -125,7 +129,7 @@ function Buttons({ model, run, actions, trans }: IProps & { run: Run }): React.R
           onClick={() => void model.stop()}
         />
       )}
-      {ended ? (
+      {ended && mayRun ? (
         <Button
           label={trans.__('Run again')}
           title={trans.__('With the same files and parameters')}

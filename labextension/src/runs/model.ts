@@ -8,6 +8,8 @@ import { Poll } from '@lumino/polling';
 import type { ISignal } from '@lumino/signaling';
 import { Signal } from '@lumino/signaling';
 
+import type { Me } from '../account';
+import { isAtLeast, known } from '../account';
 import { ElementProblem } from '../api/client';
 import type { Problem, Run } from '../api/types';
 import { problemOf } from '../environments/model';
@@ -74,6 +76,11 @@ export class RunModel extends VDomModel {
   /** The record; null until it is known. */
   get run(): Run | null {
     return this._state.kind === 'known' ? this._state.run : null;
+  }
+
+  /** Whether the person may stop it, or run it again. */
+  get mayRun(): boolean {
+    return isAtLeast('member', this._me, this.run?.team ?? '');
   }
 
   get busy(): Action | null {
@@ -206,7 +213,10 @@ export class RunModel extends VDomModel {
   private async _ask(): Promise<void> {
     let run: Run;
     try {
-      run = await this._client.call('get', '/runs/{run_id}', { path: this._path });
+      [run, this._me] = await Promise.all([
+        this._client.call('get', '/runs/{run_id}', { path: this._path }),
+        known(this._client, '/me').catch(() => this._me)
+      ]);
     } catch (reason) {
       this._failed(reason);
       throw reason; // the poll backs off
@@ -370,6 +380,7 @@ export class RunModel extends VDomModel {
   }
 
   private _state: State = { kind: 'loading' };
+  private _me: Me | null = null;
   private _busy: Action | null = null;
   private _refusal: { action: Action; problem: Problem } | null = null;
   private _past: IPast | null = null;

@@ -4,6 +4,8 @@
 import { VDomModel } from '@jupyterlab/ui-components';
 import { Poll } from '@lumino/polling';
 
+import type { Me } from '../../account';
+import { known } from '../../account';
 import { problemOf } from '../../api/client';
 import type { Problem } from '../../api/types';
 import type { IServices } from '../services';
@@ -19,6 +21,9 @@ export interface IRefusal {
   readonly title: string;
   readonly problem: Problem;
 }
+
+/** In place of a team, of which none has such a name: what the person owns, in whatever team. */
+export const OWN = '*';
 
 /** How often the server is asked, in milliseconds: while something happens, and otherwise. */
 const LIVELY = { interval: 5_000, max: 30_000, backoff: true };
@@ -67,6 +72,23 @@ export abstract class ListingModel<Page> extends VDomModel {
   /** Why the last action did not succeed. */
   get refusal(): IRefusal | null {
     return this._refusal;
+  }
+
+  /** Who looks; null while that is not known. */
+  get me(): Me | null {
+    return this._me;
+  }
+
+  /** Whose things are listed: `OWN`, those of a team by its name, or (empty) all. */
+  get whose(): string {
+    return this._whose;
+  }
+
+  set whose(whose: string) {
+    if (whose !== this._whose) {
+      this._whose = whose;
+      this.renew();
+    }
   }
 
   /** Which of the pages this is, from 0. */
@@ -152,6 +174,12 @@ export abstract class ListingModel<Page> extends VDomModel {
 
   protected abstract cursorOf(page: Page): string | null;
 
+  /** The part of the question that says whose things are wanted. */
+  protected get whoseQuery(): { owner?: string; team?: string } {
+    const { _whose: whose } = this;
+    return whose === OWN ? { owner: this._me?.name } : { team: whose || undefined };
+  }
+
   /** Another list is asked for: from its start, and with nothing to show until it is there. */
   protected renew(): void {
     this._turn([]);
@@ -214,17 +242,22 @@ export abstract class ListingModel<Page> extends VDomModel {
 
   private async _ask(): Promise<void> {
     const asked = ++this._asked;
+    const asks = ++this._asks;
     try {
-      const page = await this.ask(this._cursors[this._cursors.length - 1]);
+      const [page, me] = await Promise.all([
+        this.ask(this._cursors[this._cursors.length - 1]),
+        known(this._asking.client, '/me').catch(() => null)
+      ]);
       if (asked !== this._asked || this.isDisposed) {
-        return; // something else was asked for meanwhile
+        return this._askAfter(asks); // something else was asked for meanwhile
       }
+      this._me = me ?? this._me;
       this._state = { kind: 'ready', page, updatedAt: Date.now(), stale: null };
       const often = this.isLively(page) || Date.now() < this._hurriesUntil;
       this._poll.frequency = often ? LIVELY : CALM;
     } catch (reason) {
       if (asked !== this._asked || this.isDisposed) {
-        return;
+        return this._askAfter(asks);
       }
       const problem = problemOf(reason);
       this._state =
@@ -239,6 +272,13 @@ export abstract class ListingModel<Page> extends VDomModel {
     }
   }
 
+  /** Ask again unless that is done already: a poll that is under way is not begun anew. */
+  private async _askAfter(asks: number): Promise<void> {
+    if (asks === this._asks && this._seen && !this.isDisposed) {
+      await this._ask();
+    }
+  }
+
   private _keepTime(): void {
     if (this.isDisposed) {
       return;
@@ -249,11 +289,14 @@ export abstract class ListingModel<Page> extends VDomModel {
 
   private _state: Listing<Page> = { kind: 'loading' };
   private _refusal: IRefusal | null = null;
+  private _me: Me | null = null;
+  private _whose = '';
   private _cursors: string[] = [];
   private _seen = false;
   private _hurriesUntil = 0;
   /** Counts the questions: only the answer to the last one is taken. */
   private _asked = 0;
+  private _asks = 0;
   private readonly _busy = new Set<string>();
   private readonly _poll: Poll;
   private readonly _clock: Poll;

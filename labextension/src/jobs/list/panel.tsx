@@ -138,7 +138,8 @@ export class JobsPanel extends VDomRenderer<JobsModel> {
     const { trans } = this._services;
     const { runs, schedules, tab } = this.model;
     const showRuns = (job: string) => {
-      runs.want({ job, state: null, owner: null, text: '' });
+      runs.whose = '';
+      runs.want({ job, state: null, text: '' });
       this.turnTo('runs');
     };
     return (

@@ -4,11 +4,12 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import type { Me } from '../../account';
 import type { Problem, Run } from '../../api/types';
 import { Ago, Button, Trouble, Waiting } from '../../environments/parts';
 import { canStart } from '../platform';
 import type { ListingModel } from './listing';
-import { STARTING } from './listing';
+import { OWN, STARTING } from './listing';
 
 const DRAWINGS: Record<Run['state'], React.ReactNode> = {
   queued: <path d="M8 1.5a6.5 6.5 0 1 0 0 13 6.5 6.5 0 0 0 0-13M8 4v4.2l3 1.8" />,
@@ -141,6 +142,52 @@ export function Filter({
       onChange={event => onChange(event.target.value)}
     />
   );
+}
+
+/** Whose things are listed; shown to those who see more than their own. */
+export function Whose<Page>({
+  model,
+  trans
+}: {
+  model: ListingModel<Page>;
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  const { me, whose } = model;
+  const teams = Object.keys(me?.teams ?? {}).sort();
+  return me && (teams.length > 1 || (me.hub && me.admin)) ? (
+    <select
+      className="jp-mod-styled"
+      aria-label={trans.__('Whose')}
+      value={whose}
+      onChange={event => (model.whose = event.target.value)}
+    >
+      <option value="">{me.admin ? trans.__('Everybody’s') : trans.__('All my teams')}</option>
+      <option value={OWN}>{trans.__('Mine')}</option>
+      {teams.map(team => (
+        <option key={team} value={team}>
+          {trans.__('Team %1', team)}
+        </option>
+      ))}
+    </select>
+  ) : null;
+}
+
+/** Of what is not simply the person's own: whose it is, and at which size it runs. */
+export function OfWhom({
+  of: { owner, team, size },
+  me,
+  trans
+}: {
+  of: { owner: string; team: string; size: string | null };
+  me: Me | null;
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  const facts = [
+    me && owner !== me.name ? trans.__('of %1', owner) : '',
+    team === owner ? '' : trans.__('team %1', team),
+    size ? trans.__('size %1', size) : ''
+  ].filter(Boolean);
+  return facts.length ? <div className="jp-ElementAside">{facts.join(' · ')}</div> : null;
 }
 
 /** What is known of a list, whatever that is; `children` show a page of it. */

@@ -20,8 +20,6 @@ export interface IWanted {
   /** Words that a run must hold. */
   readonly text: string;
   readonly state: Run['state'] | null;
-  /** Whose runs; null is everybody's. */
-  readonly owner: string | null;
   /** Of which job, `team/name`. */
   readonly job: string | null;
 }
@@ -40,25 +38,18 @@ export class RunsModel extends ListingModel<RunPage> {
     return this._wanted;
   }
 
-  /** The people whose runs have been seen. */
-  get owners(): readonly string[] {
-    return [...this._owners].sort();
-  }
-
   /** The runs of the page that are wanted. */
   get rows(): readonly Run[] {
     if (this.state.kind !== 'ready') {
       return [];
     }
-    const { text, owner } = this._wanted;
-    return this.state.page.items.filter(
-      run => (owner === null || run.owner === owner) && (!text.trim() || matches(run, text.trim()))
-    );
+    const text = this._wanted.text.trim();
+    return this.state.page.items.filter(run => !text || matches(run, text));
   }
 
   /** Whether runs of the page may be left out of `rows`. */
   get sorts(): boolean {
-    return this._wanted.text.trim() !== '' || this._wanted.owner !== null;
+    return this._wanted.text.trim() !== '';
   }
 
   /** Want others; what is there already stays in sight if it may. */
@@ -129,16 +120,15 @@ export class RunsModel extends ListingModel<RunPage> {
   protected async ask(cursor: string | undefined): Promise<RunPage> {
     // asked first: what ends in between is on the page then
     this._mayCome = await this._isSomethingActive();
-    const page = await this._services.client.call('get', '/runs', {
+    return this._services.client.call('get', '/runs', {
       query: {
+        ...this.whoseQuery,
         job: this._wanted.job ?? undefined,
         state: this._wanted.state ?? undefined,
         cursor,
         limit: this.sorts ? SEARCHED_PAGE : PAGE
       }
     });
-    page.items.forEach(run => this._owners.add(run.owner));
-    return page;
   }
 
   protected isLively(page: RunPage): boolean {
@@ -157,15 +147,16 @@ export class RunsModel extends ListingModel<RunPage> {
     }
     const { client } = this._services;
     const active = STATES.filter(each => !isEnded(each)).map(each =>
-      client.call('get', '/runs', { query: { job: job ?? undefined, state: each, limit: 1 } })
+      client.call('get', '/runs', {
+        query: { ...this.whoseQuery, job: job ?? undefined, state: each, limit: 1 }
+      })
     );
     return (await Promise.all(active)).some(({ items }) => items.length > 0);
   }
 
   private _mayCome = false;
   private _chosen: readonly Run[] = [];
-  private _wanted: IWanted = { text: '', state: null, owner: null, job: null };
-  private readonly _owners = new Set<string>();
+  private _wanted: IWanted = { text: '', state: null, job: null };
 }
 
 function matches(run: Run, text: string): boolean {

@@ -4,6 +4,7 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { isAtLeast } from '../../account';
 import type { Run } from '../../api/types';
 import { Ago, Button } from '../../environments/parts';
 import { hasEnded } from '../../runs/events';
@@ -11,7 +12,7 @@ import { comparable } from '../../runs/past';
 import { nameOf, stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
-import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
+import { Act, Cell, Filter, Listed, OfWhom, StateIcon, Table, Whose } from './parts';
 import type { RunsModel } from './runs';
 import { STATES, durationOf, reasonOf, standingOf, triggerWord } from './words';
 
@@ -64,7 +65,7 @@ function Wanted({
   model: RunsModel;
   trans: TranslationBundle;
 }): React.ReactElement {
-  const { text, state, owner, job } = model.wanted;
+  const { text, state, job } = model.wanted;
   return (
     <div className="jp-ElementJobs-wanted">
       <Filter
@@ -97,21 +98,7 @@ function Wanted({
           </button>
         ) : null}
       </div>
-      {model.owners.length > 1 ? (
-        <select
-          className="jp-mod-styled"
-          aria-label={trans.__('Whose runs')}
-          value={owner ?? ''}
-          onChange={event => model.want({ owner: event.target.value || null })}
-        >
-          <option value="">{trans.__('Everybody’s')}</option>
-          {model.owners.map(each => (
-            <option key={each} value={each}>
-              {each}
-            </option>
-          ))}
-        </select>
-      ) : null}
+      <Whose model={model} trans={trans} />
     </div>
   );
 }
@@ -119,13 +106,16 @@ function Wanted({
 function Nothing({ model, services }: IProps): React.ReactElement {
   const { commands, trans } = services;
   const { state, job } = model.wanted;
-  if (state !== null || job !== null) {
+  if (state !== null || job !== null || model.whose) {
     return (
       <div className="jp-ElementNothing">
         <p>{trans.__('There are no such runs.')}</p>
         <Button
           label={trans.__('Show all runs')}
-          onClick={() => model.want({ state: null, job: null })}
+          onClick={() => {
+            model.whose = '';
+            model.want({ state: null, job: null });
+          }}
         />
       </div>
     );
@@ -227,6 +217,7 @@ function Row({ run, model, services }: IProps & { run: Run }): React.ReactElemen
         >
           {name}
         </button>
+        <OfWhom of={run} me={model.me} trans={trans} />
         {reason ? (
           <div className="jp-ElementReason" title={run.reason}>
             {reason}
@@ -267,8 +258,11 @@ function Action({
   name: string;
   model: RunsModel;
   trans: TranslationBundle;
-}): React.ReactElement {
+}): React.ReactElement | null {
   const busy = model.isBusy(run.run_id);
+  if (!isAtLeast('member', model.me, run.team)) {
+    return null;
+  }
   if (hasEnded(run)) {
     return (
       <Act

@@ -101,6 +101,21 @@ export class SchedulesModel extends ListingModel<JobPage> {
     }
   }
 
+  /** Make somebody a job's owner; one who takes what was handed to them lets it fire. */
+  async handOver(stored: StoredJob, owner: string): Promise<void> {
+    const { client, trans } = this._services;
+    const title = trans.__('%1 could not be handed over.', titleOf(stored));
+    const path = placeOf(stored);
+    const saved = await this.act(idOf(stored), title, () =>
+      owner === stored.job.owner
+        ? client.call('post', '/jobs/{team}/{name}/resume', { path })
+        : client.call('post', '/jobs/{team}/{name}/owner', { path, body: { owner } })
+    );
+    if (saved) {
+      this._replace(saved);
+    }
+  }
+
   /** Start a job now, as it is; null when that did not succeed. */
   async trigger(stored: StoredJob): Promise<Triggered | null> {
     const { client, trans, watched } = this._services;
@@ -134,7 +149,7 @@ export class SchedulesModel extends ListingModel<JobPage> {
 
   protected async ask(cursor: string | undefined): Promise<JobPage> {
     const page = await this._services.client.call('get', '/jobs', {
-      query: { text: this._text.trim() || undefined, cursor, limit: PAGE }
+      query: { ...this.whoseQuery, text: this._text.trim() || undefined, cursor, limit: PAGE }
     });
     void this._learnWords(page);
     void this._compare(page);
@@ -159,7 +174,11 @@ export class SchedulesModel extends ListingModel<JobPage> {
       ...page,
       items: page.items.map(entry =>
         idOf(entry.stored) === idOf(saved)
-          ? { ...entry, stored: saved, next_fire: saved.job.paused ? null : entry.next_fire }
+          ? {
+              ...entry,
+              stored: saved,
+              next_fire: saved.job.paused || saved.held ? null : entry.next_fire
+            }
           : entry
       )
     }));

@@ -1,16 +1,17 @@
 /**
  * The jobs as a person sees them.
  */
-import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
+import { isAtLeast } from '../../account';
 import { Button } from '../../environments/parts';
 import { stateWord } from '../../runs/words';
 import type { IServices } from '../services';
 import { CommandIDs } from '../services';
 import { HistoryView } from './historyView';
-import { Act, Cell, Filter, Listed, StateIcon, Table } from './parts';
+import { Act, Cell, Filter, Listed, OfWhom, StateIcon, Table, Whose } from './parts';
 import type { JobEntry, JobPage, SchedulesModel } from './schedules';
 import type { Schedule, StoredJob } from './words';
 import { ahead, idOf, moment, titleOf } from './words';
@@ -33,6 +34,7 @@ export function SchedulesView(props: IProps): React.ReactElement {
           value={model.text}
           onChange={text => (model.text = text)}
         />
+        <Whose model={model} trans={trans} />
       </div>
       <Listed
         model={model}
@@ -92,11 +94,18 @@ function Nothing({
   services: IServices;
 }): React.ReactElement {
   const { commands, trans } = services;
-  if (model.text.trim()) {
+  if (model.text.trim() || model.whose) {
     return (
       <div className="jp-ElementNothing">
-        <p>{trans.__('No schedule holds these words.')}</p>
-        <Button label={trans.__('Show all schedules')} onClick={() => (model.text = '')} />
+        <p>
+          {model.text.trim()
+            ? trans.__('No schedule holds these words.')
+            : trans.__('There are no such schedules.')}
+        </p>
+        <Button
+          label={trans.__('Show all schedules')}
+          onClick={() => (model.text = model.whose = '')}
+        />
       </div>
     );
   }
@@ -174,6 +183,11 @@ function Row({
   const title = titleOf(stored);
   const busy = model.isBusy(id);
   const drift = model.driftOf(stored);
+  const { me } = model;
+  const mayManage = isAtLeast('lead', me, job.team);
+  const isMine = job.owner === me?.name;
+  const onOrOff = job.paused ? trans.__('Off') : trans.__('On');
+  const mayEdit = isAtLeast('member', me, job.team);
   return (
     <tr role="row" data-job={id}>
       <Cell column={trans.__('Name')} className="jp-ElementTable-name">
@@ -185,13 +199,15 @@ function Row({
         >
           {title}
         </button>
+        <OfWhom of={job} me={me} trans={trans} />
+        {stored.held ? <div>{stored.held}</div> : null}
         {job.description ? <div className="jp-ElementReason">{job.description}</div> : null}
       </Cell>
       <Cell column={trans.__('Notebook')} className="jp-ElementTable-place">
         {job.tasks.map(({ name, notebook }) => (
           <div key={name}>{notebook}</div>
         ))}
-        {drift ? (
+        {drift && mayEdit ? (
           <div className="jp-ElementDrift">
             <span>{trans.__('Changed since this was scheduled.')}</span>
             <Act
@@ -218,6 +234,8 @@ function Row({
       <Cell column={trans.__('On')}>
         {job.schedule === null ? (
           '–'
+        ) : !mayEdit ? (
+          onOrOff
         ) : (
           <button
             type="button"
@@ -232,29 +250,51 @@ function Row({
               }
             }}
           >
-            {job.paused ? trans.__('Off') : trans.__('On')}
+            {onOrOff}
           </button>
         )}
       </Cell>
       <Cell column={trans.__('Actions')} className="jp-ElementTable-actions jp-mod-many">
-        <Act
-          label={trans.__('Run now')}
-          about={title}
-          busy={busy}
-          onClick={() => void runNow(stored, model, services)}
-        />
-        <Act
-          label={trans.__('Edit')}
-          about={title}
-          onClick={() => void commands.execute(CommandIDs.schedule, { job: id })}
-        />
+        {mayEdit ? (
+          <>
+            <Act
+              label={trans.__('Run now')}
+              about={title}
+              busy={busy}
+              onClick={() => void runNow(stored, model, services)}
+            />
+            <Act
+              label={trans.__('Edit')}
+              about={title}
+              onClick={() => void commands.execute(CommandIDs.schedule, { job: id })}
+            />
+          </>
+        ) : null}
         <Act label={trans.__('History')} about={title} aria-expanded={opened} onClick={onHistory} />
-        <Act
-          label={trans.__('Delete')}
-          about={title}
-          busy={busy}
-          onClick={() => void remove(stored, model, trans)}
-        />
+        {me?.hub && mayEdit && (!isMine || stored.offered_by) ? (
+          <Act
+            label={trans.__('Take over')}
+            about={title}
+            busy={busy}
+            onClick={() => void takeOver(stored, me.name, model, trans)}
+          />
+        ) : null}
+        {me?.hub && mayManage ? (
+          <Act
+            label={trans.__('Hand over…')}
+            about={title}
+            busy={busy}
+            onClick={() => void handOver(stored, model, trans)}
+          />
+        ) : null}
+        {mayManage || (mayEdit && isMine) ? (
+          <Act
+            label={trans.__('Delete')}
+            about={title}
+            busy={busy}
+            onClick={() => void remove(stored, model, trans)}
+          />
+        ) : null}
       </Cell>
     </tr>
   );
@@ -269,11 +309,8 @@ function Next({
   fire: JobEntry['next_fire'];
   trans: TranslationBundle;
 }): React.ReactElement {
-  if (job.paused) {
+  if (job.paused || held) {
     return <>{trans.__('Paused')}</>;
-  }
-  if (held) {
-    return <div className="jp-ElementReason">{held}</div>;
   }
   if (fire === null) {
     const byTime = job.schedule !== null && job.schedule.kind !== 'asset';
@@ -369,16 +406,60 @@ async function remove(
   model: SchedulesModel,
   trans: TranslationBundle
 ): Promise<void> {
+  const accepted = await isSure(
+    trans.__('Delete %1?', titleOf(stored)),
+    trans.__('It will not run again. Past runs are kept.'),
+    trans.__('Delete job'),
+    trans
+  );
+  if (accepted) {
+    await model.remove(stored);
+  }
+}
+
+async function takeOver(
+  stored: StoredJob,
+  me: string,
+  model: SchedulesModel,
+  trans: TranslationBundle
+): Promise<void> {
+  const accepted = await isSure(
+    trans.__('Take over %1?', titleOf(stored)),
+    trans.__('From now on it runs as you, and may do all that you may.'),
+    trans.__('Take over'),
+    trans
+  );
+  if (accepted) {
+    await model.handOver(stored, me);
+  }
+}
+
+async function isSure(
+  title: string,
+  body: string,
+  label: string,
+  trans: TranslationBundle
+): Promise<boolean> {
   const { button } = await showDialog({
-    title: trans.__('Delete %1?', titleOf(stored)),
-    body: trans.__('It will not run again. Past runs are kept.'),
-    buttons: [
-      Dialog.cancelButton({ label: trans.__('Cancel') }),
-      Dialog.warnButton({ label: trans.__('Delete job') })
-    ],
+    title,
+    body,
+    buttons: [Dialog.cancelButton({ label: trans.__('Cancel') }), Dialog.warnButton({ label })],
     defaultButton: 0
   });
-  if (button.accept) {
-    await model.remove(stored);
+  return button.accept;
+}
+
+async function handOver(
+  stored: StoredJob,
+  model: SchedulesModel,
+  trans: TranslationBundle
+): Promise<void> {
+  const { value } = await InputDialog.getText({
+    title: trans.__('Hand over %1', titleOf(stored)),
+    label: trans.__('To a member of the team %1, who then takes it:', stored.job.team),
+    okLabel: trans.__('Hand over')
+  });
+  if (value?.trim()) {
+    await model.handOver(stored, value.trim());
   }
 }

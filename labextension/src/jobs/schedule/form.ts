@@ -27,6 +27,12 @@ export interface IForm {
   readonly retries: string;
   readonly catchUp: CatchUp;
   readonly pool: string;
+  /** The name of a size; empty for the one that is proposed. */
+  readonly size: string;
+  /** Empty for the one that is proposed. */
+  readonly team: string;
+  /** Of a job that is there: who owns it from now on. */
+  readonly owner: string;
   /** Of a job that is there: whether it gets the notebook as it is now. */
   readonly update: boolean;
 }
@@ -44,6 +50,9 @@ export function emptyForm(name: string): IForm {
     retries: '0',
     catchUp: 'latest',
     pool: '',
+    size: '',
+    team: '',
+    owner: '',
     update: false
   };
 }
@@ -60,6 +69,9 @@ export function formOf(job: Job): IForm {
     retries: String(task.retries),
     catchUp: job.catch_up,
     pool: task.pool ?? '',
+    size: job.size ?? '',
+    team: job.team,
+    owner: job.owner,
     update: false
   };
 }
@@ -207,10 +219,17 @@ export function placed({ field, message, hint }: Problem): { field: string; why:
   return { field: plain, why: [sentence, hint].filter(Boolean).join(' ') };
 }
 
+/** Where something runs, and for whom; null and nothing are what is usual. */
+export interface IPlace {
+  readonly size: string | null;
+  readonly team?: string;
+}
+
 /** A run, now. */
 export function runOf(
   form: IForm,
   snapshot: { snapshot_id: string; notebook: string },
+  { size, team }: IPlace,
   parameters: Record<string, unknown>,
   idempotencyKey: string
 ): RunRequest {
@@ -218,6 +237,8 @@ export function runOf(
     notebook: snapshot.notebook,
     snapshot_id: snapshot.snapshot_id,
     parameters,
+    size: size ?? undefined,
+    team,
     time_limit_seconds: secondsOf(form.minutes),
     trigger: 'manual',
     idempotency_key: idempotencyKey
@@ -228,14 +249,15 @@ export function runOf(
 export function jobOf(
   form: IForm,
   snapshot: { snapshot_id: string; notebook: string },
-  owner: { team: string; owner: string },
+  { team, owner, size }: IPlace & { team: string; owner: string },
   parameters: Record<string, unknown>
 ): JobInput {
   return {
-    team: owner.team,
-    owner: owner.owner,
+    team,
+    owner,
     name: form.name,
     snapshot_id: snapshot.snapshot_id,
+    size,
     schedule: scheduleOf(form.when),
     catch_up: form.catchUp,
     tasks: [{ notebook: snapshot.notebook, parameters, ...optionsOf(form) }]
@@ -263,6 +285,8 @@ export function changedJob(
   return {
     ...job,
     snapshot_id: snapshot?.snapshot_id ?? job.snapshot_id,
+    size: form.size || null,
+    owner: form.owner,
     schedule: scheduleOf(form.when),
     catch_up: form.catchUp,
     tasks

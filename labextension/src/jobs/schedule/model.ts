@@ -28,6 +28,9 @@ import {
 } from './form';
 import type { Fetched, Preview } from './preview';
 import { PreviewModel } from './preview';
+import type { Size } from './place';
+import { Places } from './place';
+import type { IGiven } from './remembered';
 import { notebookOf, remembered } from './remembered';
 import type { Accepted, IExists, Sent } from './sending';
 import { Interrupted, Left, Sending } from './sending';
@@ -59,6 +62,8 @@ const unsent = new Map<string, IForm>();
 
 /** What the dialog shows and does; one for each time that it is opened. */
 export class ScheduleModel extends VDomModel {
+  readonly places = new Places();
+
   constructor(
     private readonly _services: IServices,
     subject: Subject
@@ -179,6 +184,27 @@ export class ScheduleModel extends VDomModel {
     return this._advice;
   }
 
+  /** The size that is chosen, or the proposed one; null when the server says. */
+  get size(): Size | null {
+    const { places, _form: form, _stored: stored, _last: last } = this;
+    return (
+      places.named(form.size) ??
+      (stored ? null : (places.named(last.size) ?? places.advised(this._advice)))
+    );
+  }
+
+  /** The team that is chosen, or the proposed one. */
+  get team(): string | undefined {
+    const usual = this._inspection.kind === 'ready' ? this._inspection.value.team : undefined;
+    return this.places.teamOf(this._form.team, this._last.team, usual) ?? usual;
+  }
+
+  /** Who edits a job that is somebody else's; null when it is their own, or new. */
+  get other(): string | null {
+    const { me } = this.places;
+    return this._stored && me && me.name !== this._stored.job.owner ? me.name : null;
+  }
+
   /** How often a submission has ended without being accepted. */
   get refusals(): number {
     return this._refusals;
@@ -197,14 +223,16 @@ export class ScheduleModel extends VDomModel {
 
   /** Fetch what the dialog is filled in with; again after it could not be. */
   async load(): Promise<void> {
+    this._knowing = this.places.load(this._services.client).then(() => this._changed());
     if (this._jobId !== null && !(await this._loadJob(this._jobId))) {
       return;
     }
     if (this._path !== null) {
-      this._inspecting = this._inspect(this._path);
+      this._inspecting = this._inspect(this._path).then(() => this._loadAdvice());
       await Promise.all([this._inspecting, this._loadEnvironment(this._path)]);
+    } else {
+      await this._loadAdvice();
     }
-    await this._loadAdvice();
   }
 
   /** What is typed has changed. */
@@ -252,7 +280,7 @@ export class ScheduleModel extends VDomModel {
 
   /** Save, copy and send; null when that did not succeed, and the state says why. */
   async submit(): Promise<Accepted | null> {
-    await this._inspecting; // for who is faster than the server
+    await Promise.all([this._inspecting, this._knowing]); // for who is faster than the server
     const { _state: before } = this;
     if (before.kind === 'submitting' || before.kind === 'loading' || before.kind === 'failed') {
       return null; // a double click is one click
@@ -295,15 +323,21 @@ export class ScheduleModel extends VDomModel {
         ? await sending.copy(path, this._panel, starts)
         : null;
     const values = valuesOf(form, this._parameters, trans, { all: stored !== null });
+    const size = this.size?.name ?? null;
     if (stored) {
       return sending.save(changedJob(stored.job, form, taken, values), stored.version, path);
     }
     if (taken === null || path === null || this._inspection.kind !== 'ready') {
       throw new Error(trans.__('There is no notebook to send.'));
     }
+    const { owner } = this._inspection.value;
+    const team = this.team ?? this._inspection.value.team;
     return form.when.kind === 'now'
-      ? sending.run(runOf(form, taken, values, `${this._key}-${taken.snapshot_id}`), path)
-      : sending.save(jobOf(form, taken, this._inspection.value, values), 0, path);
+      ? sending.run(
+          runOf(form, taken, { size, team }, values, `${this._key}-${taken.snapshot_id}`),
+          path
+        )
+      : sending.save(jobOf(form, taken, { team, owner, size }, values), 0, path);
   }
 
   private async _loadJob(id: string): Promise<boolean> {
@@ -334,7 +368,10 @@ export class ScheduleModel extends VDomModel {
     const { client, state } = this._services;
     this._inspection = { kind: 'loading' };
     this._changed();
-    const last = remembered(state, path);
+    const last = remembered(state, path).then(given => {
+      this._last = given;
+      return given.values;
+    });
     try {
       const value = await client.call('post', '/notebooks/inspect', {
         body: { path, notebook: this._panel && documentOf(this._panel) }
@@ -416,7 +453,14 @@ export class ScheduleModel extends VDomModel {
   }
 
   private get _fields(): Set<string> {
-    return fieldsOf(this._form, this._parameters, this._stored?.job ?? null);
+    const fields = fieldsOf(this._form, this._parameters, this._stored?.job ?? null);
+    if (this.places.sizes.kind === 'ready') {
+      fields.add('size');
+    }
+    if (!this._stored && this.places.teams.length) {
+      fields.add('team');
+    }
+    return this.other === null ? fields : fields.add('owner');
   }
 
   private _turnTo(path: string, panel: NotebookPanel | null): void {
@@ -453,8 +497,10 @@ export class ScheduleModel extends VDomModel {
   private _environment: EnvironmentModel | null = null;
   private _jobs: readonly string[] = [];
   private _advice: Advice | null = null;
+  private _last: IGiven = { values: {} };
   private _refusals = 0;
   private _inspecting: Promise<void> | null = null;
+  private _knowing: Promise<void> | null = null;
   /** Makes two submissions of the same thing one run. */
   private _key = UUID.uuid4();
   private readonly _preview: PreviewModel;

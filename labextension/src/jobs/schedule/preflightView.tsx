@@ -111,13 +111,14 @@ function AdviceLine({ model, trans }: IPart): React.ReactElement | null {
     return null;
   }
   const { runs, peak_p95_bytes, oom_kills } = evidence;
+  const enough = model.places.advised(model.advice);
   return (
     <Line severity="info" trans={trans}>
       {trans.__(
         'The last %1 runs needed up to %2 of memory; %3 is enough.',
         runs,
         size(peak_p95_bytes),
-        size(memory_bytes)
+        enough ? trans.__('the size %1', enough.title) : size(memory_bytes)
       )}
       {oom_kills ? (
         <>

@@ -1,26 +1,35 @@
 /**
- * What is remembered of a notebook: the parameters that it was given last, and the jobs made of it.
+ * What is remembered of a notebook: what it was given last, and the jobs made of it.
  */
 import type { IStateDB } from '@jupyterlab/statedb';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
 
-/** Keep the parameters that a notebook was given. */
+/** What a notebook was given last: parameters, and the names of a size and a team. */
+export interface IGiven {
+  readonly values: Record<string, unknown>;
+  readonly size?: string;
+  readonly team?: string;
+}
+
+/** Keep what a notebook was given. */
 export async function remember(
   state: IStateDB | null,
   path: string,
-  values: Record<string, unknown>
+  {
+    parameters = {},
+    size,
+    team
+  }: { parameters?: object; size?: string | null; team?: string | null }
 ): Promise<void> {
-  await state?.save(keyOf(path), { values: values as ReadonlyPartialJSONObject });
+  const kept = { values: parameters, size, team } as ReadonlyPartialJSONObject;
+  await state?.save(keyOf(path), kept);
 }
 
-/** The parameters that a notebook was given last; none when nothing sound is kept. */
-export async function remembered(
-  state: IStateDB | null,
-  path: string
-): Promise<Record<string, unknown>> {
-  const kept: unknown = await state?.fetch(keyOf(path)).catch(() => undefined);
-  const values = isRecord(kept) ? kept.values : undefined;
-  return isRecord(values) ? values : {};
+/** What a notebook was given last, as far as something sound is kept. */
+export async function remembered(state: IStateDB | null, path: string): Promise<IGiven> {
+  const found: unknown = await state?.fetch(keyOf(path)).catch(() => undefined);
+  const { values, size, team } = isRecord(found) ? found : {};
+  return { values: isRecord(values) ? values : {}, size: nameIn(size), team: nameIn(team) };
 }
 
 /** Keep where the notebook of a job lies; the job itself knows only its place in the project. */
@@ -40,6 +49,10 @@ export async function notebookOf(state: IStateDB | null, job: string): Promise<s
 
 function keyOf(path: string): string {
   return `element-jobs:parameters:${path}`;
+}
+
+function nameIn(value: unknown): string | undefined {
+  return typeof value === 'string' && value ? value : undefined;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

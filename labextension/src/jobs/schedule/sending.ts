@@ -65,7 +65,7 @@ export class Sending {
     const { client, state } = this._services;
     this._goOn();
     const { run_id } = await client.call('post', '/runs', { body });
-    await remember(state, path, body.parameters ?? {});
+    await remember(state, path, body);
     return { kind: 'run', runId: run_id, path };
   }
 
@@ -86,7 +86,7 @@ export class Sending {
       });
       if (path !== null) {
         await rememberNotebook(state, `${job.team}/${job.name}`, path);
-        await remember(state, path, job.tasks[0].parameters ?? {});
+        await remember(state, path, { ...job, parameters: job.tasks[0].parameters });
       }
       return { kind: 'job', stored, next: await this._nextFire(job) };
     } catch (reason) {

@@ -16,6 +16,7 @@ import { ParametersView } from './parametersView';
 import { PreflightView } from './preflightView';
 import type { IExists } from './sending';
 import { WhenView } from './whenView';
+import { sizeHint, sizeLabel } from './words';
 
 interface IView {
   model: ScheduleModel;
@@ -77,6 +78,7 @@ function Form({ model, trans }: IView): React.ReactElement {
       <UpdateView {...part} />
       <PreflightView {...part} />
       <ParametersView {...part} />
+      <TeamField {...part} />
       <OptionsView {...part} />
     </div>
   );
@@ -129,29 +131,72 @@ function NameField({ model, faults, trans }: IPart): React.ReactElement {
 }
 
 /** Of a job that is there: whether it gets the notebook as it is now. */
-function UpdateView({ model, trans }: IPart): React.ReactElement | null {
+function UpdateView({ model, faults, trans }: IPart): React.ReactElement | null {
   if (model.stored === null) {
     return null;
   }
-  return model.path === null ? (
-    <p className="jp-ElementAside">
-      {trans.__('The job keeps the notebook as it was when it was saved.')}
-    </p>
-  ) : (
-    <Group label={trans.__('Notebook')}>
-      <Tick
-        label={trans.__('Update the job to what %1 is now', model.path)}
-        checked={model.form.update}
-        onChange={update => model.set({ update })}
-      />
-    </Group>
+  const { owner, team } = model.stored.job;
+  const { other } = model;
+  return (
+    <>
+      <p className="jp-ElementAside">
+        {trans.__('It belongs to the team %1 and runs as %2.', team, owner)}
+      </p>
+      {other === null ? null : (
+        <Group label={trans.__('Owner')} fault={faults.get('owner')}>
+          <Tick
+            label={trans.__('Take it over: from now on it runs as you')}
+            checked={model.form.owner === other}
+            invalid={faults.has('owner')}
+            onChange={mine => model.set({ owner: mine ? other : owner })}
+          />
+        </Group>
+      )}
+      {model.path === null ? (
+        <p className="jp-ElementAside">
+          {trans.__('The job keeps the notebook as it was when it was saved.')}
+        </p>
+      ) : (
+        <Group label={trans.__('Notebook')}>
+          <Tick
+            label={trans.__('Update the job to what %1 is now', model.path)}
+            checked={model.form.update}
+            onChange={update => model.set({ update })}
+          />
+        </Group>
+      )}
+    </>
+  );
+}
+
+/** For whom it is; what is there stays with its team. */
+function TeamField({ model, faults, trans }: IPart): React.ReactElement | null {
+  const { teams } = model.places;
+  return model.stored || teams.length === 0 ? null : (
+    <Field
+      label={trans.__('Team')}
+      fault={faults.get('team')}
+      hint={trans.__('Its people see what runs, and what comes of it')}
+    >
+      {control => (
+        <select
+          {...control}
+          value={model.team}
+          onChange={event => model.set({ team: event.target.value })}
+        >
+          {teams.map(team => (
+            <option key={team}>{team}</option>
+          ))}
+        </select>
+      )}
+    </Field>
   );
 }
 
 function OptionsView({ model, faults, trans }: IPart): React.ReactElement | null {
   const { form } = model;
   if (hasSeveral(model.stored?.job ?? null)) {
-    return null;
+    return <SizeField model={model} faults={faults} trans={trans} />;
   }
   const isJob = form.when.kind !== 'now';
   const input = (control: object, value: string, change: (value: string) => void) => (
@@ -166,6 +211,7 @@ function OptionsView({ model, faults, trans }: IPart): React.ReactElement | null
   return (
     <details className="jp-ElementMore">
       <summary>{trans.__('More options')}</summary>
+      <SizeField model={model} faults={faults} trans={trans} />
       <div className="jp-ElementRow">
         <Field
           label={trans.__('Time limit in minutes')}
@@ -203,5 +249,43 @@ function OptionsView({ model, faults, trans }: IPart): React.ReactElement | null
         ) : null}
       </div>
     </details>
+  );
+}
+
+function SizeField({ model, faults, trans }: IPart): React.ReactElement | null {
+  const { sizes } = model.places;
+  if (sizes.kind === 'failed') {
+    return (
+      <p className="jp-ElementAside">
+        {trans.__('The sizes are not known, so it gets the usual one. %1', sizes.problem.message)}
+      </p>
+    );
+  }
+  if (sizes.kind !== 'ready') {
+    return null;
+  }
+  const { value: offered } = sizes;
+  const shown = model.size ?? model.places.named(model.form.size || offered.default);
+  return (
+    <Field
+      label={trans.__('Size')}
+      fault={faults.get('size')}
+      hint={shown ? sizeHint(shown, offered, trans) : null}
+    >
+      {control => (
+        <select
+          {...control}
+          value={shown?.name ?? model.form.size}
+          onChange={event => model.set({ size: event.target.value })}
+        >
+          {shown ? null : <option>{model.form.size}</option>}
+          {offered.sizes.map(size => (
+            <option key={size.name} value={size.name}>
+              {sizeLabel(size, trans)}
+            </option>
+          ))}
+        </select>
+      )}
+    </Field>
   );
 }

@@ -4,9 +4,13 @@
 import { PathExt } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import type { OfferedSizes } from '../../account';
 import type { components } from '../../api/schema';
 import type { Finding, NotebookEnvironment } from '../../api/types';
+import { size as bytes } from '../../resources/words';
 import type { ScheduleModel } from './model';
+import type { Size } from './place';
+import { isFree } from './place';
 import type { Repeat } from './when';
 import { isZone } from './when';
 
@@ -118,4 +122,37 @@ export function environmentWord(
     case 'missing':
       return trans.__('not built yet; it is built first');
   }
+}
+
+/** A size with what it has. */
+export function sizeLabel(size: Size, trans: TranslationBundle): string {
+  return `${size.title}: ${amounts(size, trans)}`;
+}
+
+/** What a size is for, what it costs, and whether so much is free. */
+export function sizeHint(size: Size, offered: OfferedSizes, trans: TranslationBundle): string {
+  const { free, currency } = offered;
+  const price = Number(size.price_per_hour);
+  return [
+    size.description,
+    size.price_per_hour === null
+      ? ''
+      : trans.__('%1 %2 per hour.', new Intl.NumberFormat().format(price), currency),
+    isFree(size, offered)
+      ? trans.__('So much is free now.')
+      : trans.__('It is more than is free now: %1.', amounts(free, trans))
+  ]
+    .filter(Boolean)
+    .join(' ');
+}
+
+function amounts(
+  { cpu, memory_bytes, gpu }: OfferedSizes['free'],
+  trans: TranslationBundle
+): string {
+  const has = [trans._n('%1 CPU', '%1 CPUs', cpu), bytes(memory_bytes)];
+  if (gpu) {
+    has.push(trans._n('%1 GPU', '%1 GPUs', gpu));
+  }
+  return has.join(', ');
 }
