@@ -1,0 +1,103 @@
+"""Whatever of the Hub is killed: people's servers and runs survive, and nothing is stuck.
+
+`pytest tests/faults --fault-rounds 20` is the long form.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+
+import httpx
+import psutil
+import pytest
+
+from tests.hub_platform import OWNER, HubPlatform, hub_platform, needs_accounts
+from tests.platform_fixture import wait_until
+
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.faults,
+    pytest.mark.timeout(600),
+    needs_accounts,
+]
+
+CELLS = 4
+CELL_SECONDS = 0.5
+VICTIMS = ("hub", "proxy", "service", "editor", "up")
+"""Components by their names in the state, a person's server, and what supervises them all."""
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPlatform]:
+    with hub_platform(tmp_path_factory.mktemp("hub"), ELEMENT_LEASE_SECONDS="10") as running:
+        yield running
+
+
+def editor(hub: HubPlatform) -> psutil.Process | None:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.username() == OWNER and "jupyterhub.singleuser" in process.cmdline():
+                return process
+    return None
+
+
+def kill(hub: HubPlatform, victim: str) -> None:
+    if victim == "up":
+        hub.platform.up.kill()
+        hub.platform.up.wait()
+        hub.start()
+        return
+    found = editor(hub) if victim == "editor" else None
+    pid = found.pid if found else hub.platform.state["processes"][victim]["pid"]
+    os.kill(pid, signal.SIGKILL)
+
+
+def answers(hub: HubPlatform) -> bool:
+    with contextlib.suppress(httpx.HTTPError, KeyError, FileNotFoundError), hub.hub() as client:
+        return client.get("/").is_success and bool(hub.platform.state["ready"])
+    return False
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "round_number" in metafunc.fixturenames:
+        rounds = metafunc.config.getoption("--fault-rounds")
+        metafunc.parametrize("round_number", range(rounds))
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_kill_ends_no_server_and_no_run_of_anybody(
+    hub: HubPlatform, victim: str, round_number: int
+) -> None:
+    moment = random.Random(f"{victim} {round_number}").uniform(0, CELLS * CELL_SECONDS + 2)
+    if "" not in hub.servers():
+        hub.start_editor()
+    before = editor(hub)
+    assert before is not None
+    diary = "import pathlib\nwith open(pathlib.Path.home() / 'diary', 'a') as diary:\n    "
+    run_id = hub.start_run(
+        diary + "print('start', file=diary)",
+        *(f"import time; time.sleep({CELL_SECONDS})" for _ in range(CELLS)),
+        "print('to the end')",
+    )
+    time.sleep(moment)
+
+    kill(hub, victim)
+
+    run = hub.ended(run_id, 150)
+    assert run["state"] == "succeeded", run
+    assert hub.printed(run_id) == "to the end\n"
+    wait_until(lambda: answers(hub), 60, hub.platform.log)
+    if victim == "editor":
+        wait_until(lambda: "" not in hub.servers(), 60, lambda: hub.log_of("hub"))
+    else:
+        after = editor(hub)
+        assert after is not None
+        assert after.pid == before.pid
+        wait_until(lambda: hub.servers()[""]["ready"], 60, lambda: hub.log_of("hub"))
+    # what the run had is given back, and the Hub knows nothing of it any more
+    wait_until(lambda: run_id not in hub.servers(), 60, lambda: hub.log_of("hub"))
