@@ -30,6 +30,7 @@ from element_jupyter.platform.hub.setup import (
 _CONTROL_PLANE: Final = "element"
 _AIRFLOW: Final = "airflow"
 
+_RECOGNISED_SECONDS: Final = 20
 _ONE: Final = "This platform serves one person: nobody else can be invited."
 
 _ASKS_IN_A_PERSONS_NAME: Final = (
@@ -86,8 +87,6 @@ def _addresses(c: Any, data: Data, setup: HubSetup) -> None:
     if setup.public_url.startswith("https:"):
         cookies["secure"] = True
     hub.tornado_settings = {"cookie_options": cookies}
-    if setup.public_url.startswith("https:"):
-        c.Spawner.args = ["--ServerApp.cookie_options={'secure': True, 'samesite': 'Lax'}"]
 
 
 def _routes(setup: HubSetup) -> dict[str, Any]:
@@ -194,8 +193,13 @@ def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> N
     c.Spawner.default_url = "/lab"
     c.Spawner.http_timeout = 60
     c.Spawner.environment = inherited_environment(settings)
+    # who was let in is asked for anew so often; the usual five minutes are long for who was removed
+    arguments = [f"--HubAuth.cache_max_age={_RECOGNISED_SECONDS}"]
+    if setup.public_url.startswith("https:"):
+        arguments.append("--ServerApp.cookie_options={'secure': True, 'samesite': 'Lax'}")
     if serves_one_because() is not None and os.geteuid() == 0:
-        c.Spawner.args = [*c.Spawner.get("args", []), "--allow-root"]
+        arguments.append("--allow-root")
+    c.Spawner.args = arguments
 
 
 def _scopes_of_server(spawner: Any) -> list[str]:
