@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -44,6 +45,7 @@ class HubPlatform:
         self.homes = Path(tempfile.mkdtemp(prefix="element-homes-"))
         self.homes.chmod(0o755)
         self.has_password = False
+        self.verify: ssl.SSLContext | bool = True
         self.environment = {
             **free_ports(),
             "ELEMENT_HUB": "true",
@@ -64,7 +66,7 @@ class HubPlatform:
 
     def sign_in(self) -> Visitor:
         """Sign in as the administrator; by the printed link the first time."""
-        visitor = Visitor(self.url)
+        visitor = Visitor(self.url, verify=self.verify)
         wait_until(lambda: "Ctrl-C stops" in self.platform.log())
         links = re.findall(r"invitation#(\S+)", self.platform.log())
         if not self.has_password:
@@ -92,6 +94,7 @@ class HubPlatform:
             headers={"Authorization": f"token {token.strip()}"},
             timeout=30,
             trust_env=False,
+            verify=self.verify,
         )
 
     def servers(self) -> dict[str, Any]:

@@ -80,9 +80,9 @@ def _addresses(c: Any, data: Data, setup: HubSetup) -> None:
     proxy.traefik_api_url = f"http://127.0.0.1:{setup.proxy_port}"
     proxy.traefik_api_username = "hub"
     proxy.traefik_api_password = Secret.PROXY.of(data)
-    proxy.extra_dynamic_config = {
-        "http": {"middlewares": {"security": {"headers": _headers(setup)}}}
-    }
+    # routed here, not as addresses of Hub services: the Hub would wait for them when it starts
+    middlewares = {"security": {"headers": _headers(setup)}}
+    proxy.extra_dynamic_config = {"http": {"middlewares": middlewares, **_routes(setup)}}
     cookies: dict[str, Any] = {"samesite": "Lax"}
     if setup.public_url.startswith("https:"):
         cookies["secure"] = True
@@ -197,6 +197,8 @@ def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> N
     arguments = [f"--HubAuth.cache_max_age={_RECOGNISED_SECONDS}"]
     if setup.public_url.startswith("https:"):
         arguments.append("--ServerApp.cookie_options={'secure': True, 'samesite': 'Lax'}")
+        # the proxy says that it was asked over TLS, by which cookies are kept to it
+        arguments.append("--ServerApp.trust_xheaders=True")
     if serves_one_because() is not None and os.geteuid() == 0:
         arguments.append("--allow-root")
     c.Spawner.args = arguments
