@@ -341,6 +341,17 @@ describe('the team', () => {
     expect(model.team).toBe('ada');
   });
 
+  it('and the owner are what the platform says of the person', async () => {
+    answers['post /notebooks/inspect'] = { ...INSPECTION, team: 'root', owner: 'root' };
+    open();
+    await settled();
+    model.setWhen({ kind: 'cron', repeat: 'daily', timezone: 'UTC' });
+
+    await model.submit();
+
+    expect(sent('put /jobs/{team}/{name}')[0].body).toMatchObject({ team: 'ada', owner: 'ada' });
+  });
+
   it('is the one that was chosen last, else that of the server', async () => {
     answers['get /me'] = { ...ME, teams: { ada: 'lead', ml: 'member', ops: 'viewer' } };
     answers['post /notebooks/inspect'] = { ...INSPECTION, team: 'ops' };

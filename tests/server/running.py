@@ -51,6 +51,8 @@ def running_lab(
         directory.mkdir(parents=True)
     kept = {
         *("PATH", "LANG", "LC_ALL", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"),
+        # as the platform beside it: it says who root is
+        "ELEMENT_HUB",
         *("ELEMENT_ENVIRONMENT_STORE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     }
     log = (home / "server.log").open("wb")

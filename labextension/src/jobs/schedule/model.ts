@@ -330,7 +330,7 @@ export class ScheduleModel extends VDomModel {
     if (taken === null || path === null || this._inspection.kind !== 'ready') {
       throw new Error(trans.__('There is no notebook to send.'));
     }
-    const { owner } = this._inspection.value;
+    const owner = this.places.me?.name ?? this._inspection.value.owner;
     const team = this.team ?? this._inspection.value.team;
     return form.when.kind === 'now'
       ? sending.run(
