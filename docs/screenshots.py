@@ -12,6 +12,7 @@ from typing import Final
 import nbformat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.hub_platform import HubPlatform, hub_platform
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import use_theme
 from tests.ui.conftest import CHROMIUM, running_jupyterlab, running_platform
@@ -48,6 +49,7 @@ def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="element-docs-") as home:
         root = Path(home)
+        (root / "hub").mkdir()
         with (
             running_jupyterlab(root, {"MEM_LIMIT": "4294967296"}) as lab,
             running_platform(lab, root / "up.log"),
@@ -59,7 +61,28 @@ def main() -> None:
             )
             for name, theme in THEMES.items():
                 _take(browser, lab, name, theme)
+            with hub_platform(root / "hub") as hub:
+                _take_spawn_page(browser, hub)
             browser.close()
+
+
+def _take_spawn_page(browser: Browser, hub: HubPlatform) -> None:
+    cookies = [
+        {"name": cookie.name, "value": cookie.value or "", "url": hub.url}
+        for cookie in hub.sign_in().cookies.jar
+        if cookie.path in {"/", "/hub/"}
+    ]
+    for name in THEMES:
+        window = browser.new_context(
+            viewport={"width": 1200, "height": 620},
+            color_scheme="dark" if name == "dark" else "light",
+        )
+        window.add_cookies(cookies)  # type: ignore[arg-type]
+        page = window.new_page()
+        page.goto(f"{hub.url}/hub/spawn")
+        expect(page.get_by_role("button", name="Start")).to_be_visible()
+        _shoot(page, f"spawn-{name}")
+        window.close()
 
 
 def _prepare(lab: Lab) -> None:
