@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import nbformat
 import pytest
 
 from element_jupyter.platform.hub.people import serves_one_because
+from element_jupyter.platform.ports import free_port
 from tests.hub.signing_in import Visitor, refusal_in
 from tests.platform_client import ENDED, snapshot
 from tests.platform_fixture import (
@@ -28,8 +30,11 @@ from tests.platform_fixture import (
 )
 
 PASSWORD = "a few words are good"
-OWNER = "hub-tester"
-"""The person of the platform's own token, with an account that the tests remove again."""
+OWNER = f"hub-{os.getpid()}"
+"""The person of the platform's own token, with an account that the tests remove again.
+
+Several processes may test at once.
+"""
 
 needs_accounts = pytest.mark.skipif(
     serves_one_because() is not None, reason=f"one person only: {serves_one_because()}"
@@ -46,6 +51,10 @@ class HubPlatform:
         self.homes.chmod(0o755)
         self.has_password = False
         self.verify: ssl.SSLContext | bool = True
+        data = directory / "data"
+        data.mkdir(mode=0o700, exist_ok=True)
+        ports = {name: free_port() for name in ("public", "hub", "proxy")}
+        (data / "ports.json").write_text(json.dumps(ports))
         self.environment = {
             **free_ports(),
             "ELEMENT_HUB": "true",

@@ -21,8 +21,10 @@ _PREFERRED: Final = {
 }
 
 
-def choose_ports(data: Data, config: Element) -> dict[str, int]:
+def choose_ports(data: Data, config: Element, *, hub: bool = False) -> dict[str, int]:
     """Return the ports: the configured, else those of the last start, else free ones, then kept.
+
+    Those of proxy and Hub are among them where there is a `hub`.
 
     Raises:
         Conflict: one of them is taken by another program.
@@ -42,7 +44,8 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
         )
     hosts = {"service": config.host, "public": config.public_host}
     chosen: dict[str, int] = {}
-    for name, preferred in _PREFERRED.items():
+    wanted = _PREFERRED if hub else {name: _PREFERRED[name] for name in ("service", "airflow")}
+    for name, preferred in wanted.items():
         host = hosts.get(name, LOOPBACK)
         taken = {*chosen.values(), *given.values()} - {given[name]}
         port = given[name] or kept.get(name, 0)
@@ -56,7 +59,7 @@ def choose_ports(data: Data, config: Element) -> dict[str, int]:
             )
         chosen[name] = port
     if chosen != kept:
-        write_private(data.ports_file, json.dumps(chosen) + "\n")
+        write_private(data.ports_file, json.dumps(kept | chosen) + "\n")
     return chosen
 
 

@@ -261,7 +261,8 @@ class Platform:
 
     def _database(self) -> tuple[list[Component], Place]:
         """Decide where everything is; the embedded database server is the first component."""
-        ports = choose_ports(self._data, self._config)
+        with_hub = self._config.hub and not self._on_demand
+        ports = choose_ports(self._data, self._config, hub=with_hub)
         components: list[Component] = []
         if self._config.database_url:
             urls = self._given_databases()
@@ -285,7 +286,7 @@ class Platform:
             database_url=urls[0],
             airflow_database_url=urls[1],
         )
-        if self._config.hub and not self._on_demand:
+        if with_hub:
             place = replace(place, hub=self._hub_setup(ports, place, urls[2]))
         return components, place
 
