@@ -164,7 +164,11 @@ def python_package() -> Package:
             path = Path(directory, name)
             if name != "EXTERNALLY-MANAGED" and "_test" not in name and path.suffix != ".a":
                 made.files[path.relative_to(base).as_posix()] = _relocatable(path)
-    # where Debian's own looks for them
+    # Debian's own installs below local/, unless it is told otherwise, and looks elsewhere
+    layout = (base / library / "sysconfig.py").read_bytes()
+    made.files[f"{library}/sysconfig.py"] = layout.replace(
+        b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'"
+    )
     made.links[f"{library}/dist-packages"] = "site-packages"
     # what imports it does not test
     made.files[f"{library}/unittest/__init__.py"] = b""

@@ -65,6 +65,6 @@ def test_before_the_next_run_it_is_said_what_the_last_ones_needed(
     page.get_by_role("button", name="Run this notebook at set times").click()
 
     expect(page.get_by_role("dialog").locator(".jp-ElementPreflight")).to_contain_text(
-        re.compile(r"The last 3 runs needed up to \d+ MiB of memory; \d+ MiB is enough\.")
+        re.compile(r"The last 3 runs needed up to \d+ MiB of memory; the size Small is enough\.")
     )
     page.close()
