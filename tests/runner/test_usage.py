@@ -66,7 +66,8 @@ time.sleep(3)
 """
     _, finished = await run(notebook(source))
 
-    assert finished.peak_memory_bytes > 260_000_000
+    # a kernel on its own takes some 50 MB
+    assert finished.peak_memory_bytes > 220_000_000
 
 
 def test_no_run_tells_its_usage_without_end():

@@ -19,6 +19,7 @@ from element_jupyter.platform.state import read_state
 from labextension import build as front_end
 from tests.platform_fixture import free_ports
 from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
+from tests.ui.complaints import hear
 from tests.ui.runs import OpenRun, opening
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -138,7 +139,7 @@ def open_notebook(browser: Browser) -> Iterator[Callable[[Lab], Page]]:
             window = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
             windows.callback(window.close)
             page = window.new_page()
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            hear(page, complaints)
             page.goto(
                 f"{lab.url}lab/workspaces/a-test/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}"
             )

@@ -12,6 +12,7 @@ import nbformat
 from playwright.sync_api import Browser, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.complaints import hear
 
 code, markdown = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
 
@@ -117,7 +118,7 @@ def opening(browser: Browser, complaints: list[str]) -> Iterator[OpenRun]:
             windows.callback(window.close)
             page = window.new_page()
             page.on("request", lambda request: watched(request.url))
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            hear(page, complaints)
             page.goto(f"{lab.url}lab/workspaces/{workspace}?token={JUPYTER_TOKEN}")
             expect(page.locator(".jp-ElementRun")).to_be_visible()
             return page

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.package_index import PackageIndex
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.complaints import hear
 from tests.ui.conftest import running_jupyterlab
 from tests.ui.markup import MARKUP
 
@@ -86,7 +87,7 @@ def open_project(window: BrowserContext, lab: Lab) -> Iterator[Open]:
             nbformat.write(notebook, project / name)
             page = window.new_page()
             pages.callback(page.close)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            hear(page, complaints)
             path = quote(f"{directory}/{name}")
             page.goto(f"{lab.url}lab/workspaces/env/tree/{path}?reset&token={JUPYTER_TOKEN}")
             expect(page.get_by_role("tab", name=name)).to_be_visible()

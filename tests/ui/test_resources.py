@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
+from tests.ui.complaints import hear
 from tests.ui.conftest import running_jupyterlab
 from tests.ui.markup import MARKUP
 
@@ -56,7 +57,7 @@ def page(window: BrowserContext, lab: Lab) -> Iterator[Page]:
     """The notebook; nothing may have gone wrong in it."""
     complaints: list[str] = []
     page = window.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    hear(page, complaints)
     page.goto(f"{lab.url}lab/workspaces/resources/tree/train.ipynb?reset&token={JUPYTER_TOKEN}")
     expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
     yield page

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
+from tests.ui.complaints import hear
 from tests.ui.conftest import choose_from_palette
 from tests.ui.markup import MARKUP
 
@@ -78,7 +79,7 @@ def opened(window: BrowserContext) -> Iterator[Open]:
             nbformat.write(notebook, lab.root / name)
             page = window.new_page()
             pages.callback(page.close)
-            page.on("pageerror", lambda error: complaints.append(str(error)))
+            hear(page, complaints)
             page.goto(f"{lab.url}lab/workspaces/s/tree/{quote(name)}?reset&token={JUPYTER_TOKEN}")
             expect(page.get_by_role("tab", name=name.rpartition("/")[2])).to_be_visible()
             expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()

@@ -21,6 +21,7 @@ from tests.adapters.test_hub_identity import CONFIG, ELEMENT_TOKEN, grown, token
 from tests.hub_fixture import RunningHub, running_hub
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import violations
+from tests.ui.complaints import hear
 from tests.ui.conftest import choose_from_palette, running_jupyterlab, running_platform
 
 pytestmark = pytest.mark.browser
@@ -111,7 +112,7 @@ def page(site: Site, browser: Browser) -> Iterator[Page]:
     complaints: list[str] = []
     window = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US")
     page = window.new_page()
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    hear(page, complaints)
     page.goto(f"{site.lab.url}lab/workspaces/t/tree/daily.ipynb?reset&token={JUPYTER_TOKEN}")
     expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
     yield page
