@@ -18,6 +18,7 @@ import httpx
 
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, send_signal, started_ticks
+from element_jupyter.adapters.hub.servers import HubServers
 from element_jupyter.adapters.service_accounts import (
     ServiceAccount,
     closed_directory,
@@ -179,7 +180,11 @@ class Platform:
     async def _stop_servers(self, stop: Stop) -> None:
         if self._place is not None and self._place.hub is not None:
             token = Secret.CONTROL_PLANE.of(self._data)
-            await stop_servers(self._http, self._place.hub.api_url, token, stop.hurry)
+            servers = HubServers(self._place.hub.api_url, token)
+            try:
+                await stop_servers(servers, stop.hurry)
+            finally:
+                await servers.close()
 
     async def _while_used(self, notebooks: Notebooks, stopping: asyncio.Task[Any]) -> None:
         """Return when no notebook has run for a while, or a stop is asked for."""

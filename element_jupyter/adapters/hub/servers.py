@@ -83,15 +83,29 @@ class HubServers:
         found = answer.json().get("servers", {}).get(server)
         return found if found and (found.get("ready") or found.get("pending")) else None
 
-    async def stop(self, person: str, server: str) -> None:
-        """Stop a server, and forget it; nothing happens when it is gone.
+    async def running(self) -> set[tuple[str, str]]:
+        """Return people and names of all servers that run; an editor's name is empty.
 
         Raises:
             Unavailable: the Hub does not answer.
         """
-        answer = await self._ask(
-            "DELETE", f"/users/{person}/servers/{server}", json={"remove": True}
-        )
+        answer = await self._ask("GET", "/users", params={"state": "active", "limit": 200})
+        if answer.is_error:
+            raise _refusal(answer.status_code, _sentence(answer))
+        return {
+            (person["name"], name)
+            for person in answer.json()
+            for name in person.get("servers") or {}
+        }
+
+    async def stop(self, person: str, server: str) -> None:
+        """Stop a server, and forget it unless it is an editor; does nothing when it is gone.
+
+        Raises:
+            Unavailable: the Hub does not answer.
+        """
+        path = f"/users/{person}" + (f"/servers/{server}" if server else "/server")
+        answer = await self._ask("DELETE", path, json={"remove": bool(server)})
         gone = {HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST}
         if answer.is_error and answer.status_code not in gone:
             raise _refusal(answer.status_code, _sentence(answer))

@@ -209,6 +209,3 @@ def _scopes_of_server(spawner: Any) -> list[str]:
     own = ["users:activity!user", "access:servers!server"]
     options = spawner.user_options or {}
     return own if "run" in options else [*own, *_ASKS_IN_A_PERSONS_NAME]
-
-
-__all__ = ["SERVICE_PREFIX", "configure"]

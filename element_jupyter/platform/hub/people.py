@@ -8,6 +8,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from element_jupyter.adapters.service_accounts import closed_directory
+
 
 @cache
 def serves_one_because() -> str | None:
@@ -24,9 +26,8 @@ def serves_one_because() -> str | None:
 
 
 def _closed_to_others(path: Path) -> Path | None:
-    for each in (path, *path.parents):
-        mode = each.stat().st_mode
-        needed = stat.S_IXOTH if each != path or stat.S_ISREG(mode) else stat.S_IXOTH | stat.S_IROTH
-        if mode & needed != needed:
-            return each
-    return None
+    if (closed := closed_directory(path)) is not None:
+        return closed
+    mode = path.stat().st_mode
+    needed = stat.S_IXOTH if stat.S_ISREG(mode) else stat.S_IXOTH | stat.S_IROTH
+    return None if mode & needed == needed else path

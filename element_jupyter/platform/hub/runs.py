@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,7 +122,7 @@ class HubRuns:
                 await self._until_taken(spec, waiting)
             elif not asked.done():
                 # the Hub answers when it has seen the server, which a run does not wait for
-                self._later(_quietly(asked))
+                self._later(asked)
         finally:
             taken.cancel()
 
@@ -234,21 +234,17 @@ class HubRuns:
     def _end_of(self, name: str) -> asyncio.Future[ProcessExit]:
         return self._ends.setdefault(name, self._loop.create_future())
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _later(self, work: Awaitable[Any]) -> None:
         task = self._loop.create_task(_told(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def _told(work: Coroutine[Any, Any, None]) -> None:
+async def _told(work: Awaitable[Any]) -> None:
     try:
         await work
     except ElementError as error:
         log.warning("%s", error.message)
-
-
-async def _quietly(asked: asyncio.Task[Any]) -> None:
-    await asked
 
 
 def _parts(process: ProcessRef) -> tuple[str, str]:

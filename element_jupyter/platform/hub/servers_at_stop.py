@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
-from typing import Any, Final
-from urllib.parse import quote
+from typing import Final
 
-import httpx
+from element_jupyter.adapters.hub.servers import HubServers
+from element_jupyter.core.errors import ElementError
 
 _log = logging.getLogger(__name__)
 
@@ -21,25 +20,18 @@ _AT_MOST_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 0.2
 
 
-async def stop_servers(
-    http: httpx.AsyncClient, api_url: str, token: str, hurry: asyncio.Event
-) -> int:
+async def stop_servers(servers: HubServers, hurry: asyncio.Event) -> int:
     """Stop every server that runs; returns how many are left when time is over, or with `hurry`."""
-    headers = {"Authorization": f"token {token}"}
     until = time.monotonic() + _AT_MOST_SECONDS
-    asked: set[str] = set()
+    asked: set[tuple[str, str]] = set()
     left = 0
     while not hurry.is_set() and time.monotonic() < until:
         try:
-            answer = await http.get(
-                f"{api_url}/users", params={"state": "active", "limit": 200}, headers=headers
-            )
-            answer.raise_for_status()
-            running = set(_servers(answer.json()))
-            for path in running - asked:
-                await http.delete(f"{api_url}{path}", headers=headers)
-        except httpx.HTTPError as error:
-            _log.warning("people's servers go on: the Hub does not answer (%s)", error)
+            running = await servers.running()
+            for person, name in running - asked:
+                await servers.stop(person, name)
+        except ElementError as error:
+            _log.warning("people's servers go on: %s", error.message)
             return left
         left = len(running)
         if not running:
@@ -47,9 +39,3 @@ async def stop_servers(
         asked |= running
         await asyncio.sleep(_LOOK_SECONDS)
     return left
-
-
-def _servers(people: list[dict[str, Any]]) -> Iterator[str]:
-    for person in people:
-        for name in person.get("servers") or {}:
-            yield f"/users/{quote(person['name'])}/" + (f"servers/{name}" if name else "server")
