@@ -174,6 +174,9 @@ class Element(Configurable):
     sizes_file = Unicode(
         "", config=True, help="What servers and runs may have. Empty: `sizes.yaml` in the data."
     )
+    quotas_file = Unicode(
+        "", config=True, help="Who may use how much. Empty: `quotas.yaml` in the data directory."
+    )
     teams_file = Unicode(
         "", config=True, help="Who is in which team. Empty: `teams.yaml` in the data directory."
     )

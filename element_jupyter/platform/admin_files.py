@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.config import Element
+from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.core.sizes import Sizes
+from element_jupyter.core.values import Value
+
+V = TypeVar("V", bound=Value)
 
 
 def sizes(settings: Element) -> Callable[[], Sizes]:
@@ -17,11 +22,20 @@ def sizes(settings: Element) -> Callable[[], Sizes]:
     is one, else those that come with Element. What is returned raises Invalid while none of what
     the file has said was right.
     """
-    if settings.sizes_file:
-        chosen = AdminFile(Path(settings.sizes_file), Sizes)
+    return _said(settings, settings.sizes_file, "sizes.yaml", Sizes)
+
+
+def quotas(settings: Element) -> Callable[[], Quotas]:
+    """Return what says the quotas that there are now; found, and raises, as the sizes."""
+    return _said(settings, settings.quotas_file, "quotas.yaml", Quotas)
+
+
+def _said(settings: Element, elsewhere: str, name: str, kind: type[V]) -> Callable[[], V]:
+    if elsewhere:
+        chosen = AdminFile(Path(elsewhere), kind)
         return lambda: chosen.value
-    own = AdminFile(settings.data / "sizes.yaml", Sizes)
-    ours = AdminFile(packaged("sizes.yaml"), Sizes)
+    own = AdminFile(settings.data / name, kind)
+    ours = AdminFile(packaged(name), kind)
     return lambda: (own if own.path.exists() else ours).value
 
 

@@ -36,6 +36,7 @@ def hub_components(
     for directory in (data.proxy, data.hub):
         directory.mkdir(mode=0o700, exist_ok=True)
     for name, elsewhere in (
+        ("quotas.yaml", settings.quotas_file),
         ("sizes.yaml", settings.sizes_file),
         ("teams.yaml", settings.teams_file),
     ):
