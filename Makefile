@@ -1,6 +1,6 @@
 # Every target does all the set-up that it needs, once: on a bare Debian 12, `make demo` and
 # `make test` need nothing but Python 3.11. What is missing goes into .tools and .venv here; only
-# Chromium, PostgreSQL's server, OpenLDAP's, bubblewrap, Slurm and git come from apt, and only for the tests.
+# Chromium, PostgreSQL's server, OpenLDAP's, Samba's, bubblewrap, Slurm and git come from apt, and only for the tests.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -153,5 +153,6 @@ node_modules/.installed: package.json yarn.lock .yarnrc.yml | .venv/.synced-run 
 	@command -v bwrap >/dev/null || $(APT) bubblewrap
 	@test -x /usr/sbin/slurmctld || $(APT) slurm-wlm munge
 	@test -x /usr/sbin/slapd || $(APT) slapd
+	@test -x /usr/sbin/samba || $(APT) samba-ad-dc samba-ad-provision
 	@compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || $(APT) postgresql
 	@touch $@

@@ -56,7 +56,7 @@ class Slapd:
         self.certificate = directory / "server.pem"
         self._process: subprocess.Popen[bytes] | None = None
         (directory / "data").mkdir(parents=True)
-        _write_certificate(directory)
+        write_certificate(directory, "127.0.0.1")
         (directory / "slapd.conf").write_text(
             _CONFIG.format(
                 directory=directory,
@@ -154,9 +154,10 @@ def running_slapd(directory: Path) -> Iterator[Slapd]:
         slapd.stop()
 
 
-def _write_certificate(directory: Path) -> None:
+def write_certificate(directory: Path, address: str) -> None:
+    """Write `server.pem` and `server.key`, which vouch for themselves, of a server at `address`."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, address)])
     now = dt.datetime.now(dt.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -167,7 +168,7 @@ def _write_certificate(directory: Path) -> None:
         .not_valid_before(now - dt.timedelta(hours=1))
         .not_valid_after(now + dt.timedelta(days=2))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

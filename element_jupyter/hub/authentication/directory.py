@@ -6,6 +6,7 @@ It blocks; whoever calls it does so in a thread. Everything that a person typed 
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,10 @@ _CHUNK = 40
 """Groups whose parents are asked for at once."""
 _IDS = ("entryUUID", "objectGUID", "nsUniqueId", "GUID")
 """Of OpenLDAP, Active Directory, 389 DS, eDirectory."""
+_EXPIRES = "accountExpires"
+"""When an account of Active Directory ends, in 100 ns since 1601; no filter knows what is now."""
+_SECONDS_FROM_1601_TO_1970 = 11_644_473_600
+_NEVER_EXPIRES = {0, 2**63 - 1}
 _FOUND, _NO_SUCH_OBJECT = 0, 32
 _DOES_NOT_ANSWER = {1, 3, 11, 51, 52, 53, 80}
 """Results of a bind that say something of the directory, and nothing of the person."""
@@ -141,12 +146,15 @@ class Directory:
         ]
 
     def _checked(self, connection: Any, entry: Entry) -> tuple[Entry, frozenset[str]] | None:
-        """Return the entry with its groups, unless it is not there or disabled."""
-        found = self._search(connection, entry.dn, "(objectClass=*)", ldap3.BASE, _IDS)
+        """Return the entry with its groups, unless it is not there, disabled or expired."""
+        asked = (*_IDS, _EXPIRES)
+        found = self._search(connection, entry.dn, "(objectClass=*)", ldap3.BASE, asked)
         if not found:
             return None
-        id_ = next((str(values[0]) for values in found[0][1].values() if values), "")
-        entry = replace(entry, id=id_)
+        said = {key.lower(): str(values[0]) for key, values in found[0][1].items() if values}
+        if _has_expired(said.get(_EXPIRES.lower(), "")):
+            return None
+        entry = replace(entry, id=next((said[k.lower()] for k in _IDS if k.lower() in said), ""))
         disabled = self.layout.disabled_filter
         if disabled and self._search(connection, entry.dn, disabled, ldap3.BASE):
             return None
@@ -278,6 +286,16 @@ class Directory:
         if not bound and code in _DOES_NOT_ANSWER:
             raise Unavailable(f"The directory does not answer: {connection.result['description']}.")
         return bool(bound)
+
+
+def _has_expired(said: str) -> bool:
+    try:
+        ticks = int(said)
+    except ValueError:  # a directory without it
+        return False
+    return ticks not in _NEVER_EXPIRES and (
+        ticks / 10_000_000 - _SECONDS_FROM_1601_TO_1970 <= time.time()
+    )
 
 
 def _has_member(dn: str) -> list[str]:
