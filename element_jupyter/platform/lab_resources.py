@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from element_jupyter.adapters.resources.cgroups import Cgroups
-from element_jupyter.adapters.resources.gpus import NvidiaGpus
+from element_jupyter.adapters.resources.gpu_thread import GpuThread
 from element_jupyter.adapters.resources.processes import process_reader
 from element_jupyter.core.errors import NotFound
 from element_jupyter.core.resources.history import Series, points
@@ -115,7 +115,7 @@ class LabResources:
             self._sampler = Sampler(
                 process_reader(),
                 Cgroups(),
-                NvidiaGpus(),
+                GpuThread(),
                 Places(Path.home(), self._root),
                 os.environ,
             )

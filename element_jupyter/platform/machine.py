@@ -10,7 +10,7 @@ from typing import Final
 import psutil
 
 from element_jupyter.adapters.resources.cgroups import Cgroups
-from element_jupyter.adapters.resources.gpus import NvidiaGpus
+from element_jupyter.adapters.resources.gpu_thread import GpuThread
 from element_jupyter.adapters.resources.processes import process_reader
 from element_jupyter.core.sizes import Free
 from element_jupyter.runner.machine import Machine
@@ -20,14 +20,14 @@ _FRESH_SECONDS: Final = 5.0
 
 def this_machine() -> Machine:
     """Return the readers of the machine that this process is on."""
-    return Machine(processes=process_reader(), groups=Cgroups(), gpus=NvidiaGpus())
+    return Machine(processes=process_reader(), groups=Cgroups(), gpus=GpuThread())
 
 
 class FreeNow:
     """Says what nobody uses; what was read is told again for five seconds."""
 
     def __init__(self) -> None:
-        self._gpus = NvidiaGpus()
+        self._gpus = GpuThread()
         self._groups = Cgroups()
         self._lock = asyncio.Lock()
         self._known: Free | None = None

@@ -19,7 +19,7 @@ import psutil
 
 from element_jupyter.adapters.resources.cgroups import Cgroups
 from element_jupyter.core.resources.deaths import Evidence, KillCounts, judge
-from element_jupyter.core.resources.gpus import GpuReader, memory_of
+from element_jupyter.core.resources.gpus import PATIENCE_SECONDS, GpuReader, memory_of
 from element_jupyter.core.resources.history import Measured, Series
 from element_jupyter.core.resources.limits import Limit, choose
 from element_jupyter.core.resources.metering import CounterMeter, CpuMeter
@@ -130,6 +130,11 @@ class Sampler:
                 )
                 for gpu in gpus
             ),
+            gpu_trouble=(
+                "The GPU driver does not answer."
+                if self._gpus.silent_seconds >= PATIENCE_SECONDS
+                else None
+            ),
             kernels=tuple(found),
         )
         # the first tells no processor time, so it is none to remember
@@ -214,6 +219,7 @@ class Sampler:
             kills_told=group is not None or machine is not None,
             memory_bytes=memory_bytes,
             server_memory_bytes=server.memory_bytes if server else None,
+            group_peak_bytes=self._groups.memory_peak_bytes(),
             memory_limit_bytes=server.memory_limit_bytes if server else None,
             limit_source=server.memory_limit_source if server else "",
         )

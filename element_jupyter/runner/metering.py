@@ -111,7 +111,8 @@ class Meter:
 
     def _take_gpus(self, gpus: tuple[Gpu, ...], pids: set[int]) -> None:
         if not gpus and self._gpu_seconds is None:
-            self._gpus = None  # there are none here
+            if self._gpus is not None and not self._gpus.silent_seconds:
+                self._gpus = None  # there are none here
             return
         read_at = time.monotonic()
         since, self._gpu_read_at = read_at - self._gpu_read_at, read_at

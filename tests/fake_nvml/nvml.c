@@ -3,11 +3,13 @@
  *   device UTILIZATION_PERCENT USED_BYTES SIZE_BYTES NAME…
  *   process PID USED_BYTES(-1: not told) BUSY_PERCENT compute|graphics|both   (of the device above)
  *   fail FUNCTION CODE
+ *   hang FUNCTION                         (for as long as the file says so)
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 typedef struct { unsigned gpu, memory; } utilization_t;
 typedef struct { unsigned long long total, free, used; } memory_t;
@@ -19,6 +21,18 @@ typedef struct { unsigned utilization; unsigned long long used, size; char name[
 static device_t devices[16];
 static unsigned count;
 
+static int hangs(const char *path, const char *function)
+{
+    char line[512], word[96];
+    int found = 0;
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "hang %95s", word) == 1 && !strcmp(word, function)) found = 1;
+    fclose(file);
+    return found;
+}
+
 static int look(const char *function)
 {
     char line[512], word[96];
@@ -28,6 +42,7 @@ static int look(const char *function)
     if (!path) return 9; /* NVML_ERROR_DRIVER_NOT_LOADED */
     snprintf(line, sizeof line, "%s.calls", path);
     if ((file = fopen(line, "a"))) { fprintf(file, "%s\n", function); fclose(file); }
+    while (hangs(path, function)) usleep(20000);
     if (!(file = fopen(path, "r"))) return 9;
     count = 0;
     while (fgets(line, sizeof line, file)) {

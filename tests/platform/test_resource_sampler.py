@@ -23,6 +23,8 @@ KERNEL, OTHER = 900_001, 900_002
 
 
 class NoGpus:
+    silent_seconds = 0.0
+
     def read(self) -> tuple[Gpu, ...]:
         return ()
 

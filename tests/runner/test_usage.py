@@ -170,3 +170,14 @@ time.sleep(4)
     assert max(event.gpu_memory_bytes for event in run.of("usage")) == 3 * GIB
     usage = run.notebook().metadata.element.usage
     assert usage.peak_gpu_memory_bytes == 3 * GIB
+
+
+def test_a_gpu_driver_that_hangs_does_not_hold_up_a_run(tmp_path):
+    fake = fake_nvml(tmp_path / "nvml")
+    fake.say(f"device 0 0 {80 * GIB} NVIDIA H100 80GB", "hang nvmlInitWithFlags")
+
+    code, run = run_alone(tmp_path, notebook("import time\ntime.sleep(3)"), **fake.variables)
+
+    assert code == 0
+    assert len(run.of("usage")) >= 2
+    assert run.of("run_finished")[0].gpu_seconds is None

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,36 @@ async def test_gpus_are_told_and_their_memory_is_that_of_the_kernel_that_uses_it
         }
     ]
     assert kernel_in(sample, notebook)["gpu_memory_bytes"] == 2 * GIB
+
+
+async def test_a_driver_that_hangs_is_said_to_and_keeps_nothing_else_from_being_told(
+    lab: Lab, notebook: Notebook, nvml: FakeNvml
+):
+    def threads() -> int:
+        (file,) = lab.root.parent.glob("runtime/jpserver-*.json")
+        return psutil.Process(int(file.stem.removeprefix("jpserver-"))).num_threads()
+
+    async with following(lab) as stream:
+        await stream.next("sample", lambda each: each["gpus"])
+        before = threads()
+        nvml.say(IDLE_GPU, "hang nvmlDeviceGetMemoryInfo")
+        try:
+            silent = await stream.next("sample", lambda each: each["gpu_trouble"])
+            began, later = time.monotonic(), []
+            for _ in range(4):
+                later.append(await stream.next("sample"))
+            took_seconds = time.monotonic() - began
+            grown = threads() - before
+        finally:
+            nvml.say(IDLE_GPU)
+        again = await stream.next("sample", lambda each: each["gpus"])
+
+    assert silent["gpu_trouble"] == "The GPU driver does not answer."
+    assert took_seconds < 4 + 2, "nobody waits for it any more"
+    assert all(kernel_in(each, notebook)["memory_bytes"] > 0 for each in later)
+    assert {each["gpus"] == [] for each in [silent, *later]} == {True}
+    assert grown < 3, "one thread waits, however often it is asked"
+    assert again["gpu_trouble"] is None
 
 
 @pytest.mark.parametrize("route", ROUTES)

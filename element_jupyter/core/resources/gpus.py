@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
+
+PATIENCE_SECONDS: Final = 5.0
+"""A driver that has not answered for so long is said not to, and nothing is told of its devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class GpuReader(Protocol):
     def read(self) -> tuple[Gpu, ...]: ...
 
     def close(self) -> None: ...
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long the driver has owed an answer; 0 when it owes none."""
+        ...
 
 
 def memory_of(gpus: tuple[Gpu, ...], pids: set[int]) -> int | None:

@@ -85,6 +85,8 @@ class Sample(Value):
     server: ServerUsage
     disks: tuple[DiskUsage, ...]
     gpus: tuple[GpuUsage, ...]
+    gpu_trouble: str | None = None
+    """Why nothing is told of GPUs that are there, in a sentence."""
     kernels: tuple[KernelUsage, ...]
 
 

@@ -290,6 +290,11 @@ export interface components {
             disks: components["schemas"]["DiskUsage"][];
             /** Gpus */
             gpus: components["schemas"]["GpuUsage"][];
+            /**
+             * Gpu Trouble
+             * @default null
+             */
+            gpu_trouble: string | null;
             /** Kernels */
             kernels: components["schemas"]["KernelUsage"][];
         };

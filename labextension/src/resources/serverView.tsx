@@ -54,6 +54,7 @@ export function ServerView({ live, sample, client, trans }: IProps): React.React
           trans={trans}
         />
       ))}
+      {sample.gpu_trouble ? <p>{sample.gpu_trouble}</p> : null}
     </>
   );
 }
