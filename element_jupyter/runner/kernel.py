@@ -32,8 +32,9 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKerne
 from traitlets import TraitError, Type
 
 from element_jupyter.core.errors import ElementError, Invalid
+from element_jupyter.core.resources.words import of_limit
 from element_jupyter.runner.machine import Machine, OomWatch
-from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_words, of_limit
+from element_jupyter.runner.processes import Tree, die_with_parent, exit_in_words
 
 START_TIMEOUT_SECONDS: Final = 60.0
 _LOCAL: Final = "local-provisioner"

@@ -157,11 +157,3 @@ def exit_in_words(code: int, *, out_of_memory: str = "") -> str:
     if -code in {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}:
         return f"crashed ({name})"
     return f"was killed ({name})"
-
-
-def of_limit(used_bytes: int, limit_bytes: int) -> str:
-    """Return a part of a limit in the limit's unit: `1.9 of 2.0 GiB`."""
-    size, unit = (2**30, "GiB") if limit_bytes >= 2**30 else (2**20, "MiB")
-    digits = 1 if limit_bytes < 100 * size else 0
-    used, limit = min(used_bytes, limit_bytes) / size, limit_bytes / size
-    return f"{used:.{digits}f} of {limit:.{digits}f} {unit}"

@@ -69,12 +69,15 @@ const DEATH: Death = {
   notebook: 'work/train.ipynb',
   at: '2026-11-21T20:00:00Z',
   code: 'out_of_memory',
-  sentence: 'The kernel was killed: memory ran out. When last measured it used 1.9 GiB.',
+  sentence:
+    'The kernel was killed: memory ran out (2.0 of 2.0 GiB, set by your hub). ' +
+    'When last measured it used 1.9 GiB itself.',
   memory_bytes: 1.9 * GIB,
   memory_limit_bytes: 2 * GIB
 };
 
-const SAID = 'train.ipynb: The kernel was killed: memory ran out. It used 1.9 of 2 GiB.';
+const SAID =
+  'train.ipynb: The kernel was killed: memory ran out (2.0 of 2.0 GiB, set by your hub).';
 
 type Told = { history?: unknown; sample?: Sample; death?: Death };
 

@@ -185,8 +185,24 @@ FULL = Evidence(
             replace(FULL, group_kills=1),
             "out_of_memory",
             (
-                "The kernel was killed: memory ran out. When last measured it used 1.5 GiB, and "
-                "the whole server 2.0 GiB of 2.0 GiB (limit of the container)."
+                "The kernel was killed: memory ran out (2.0 of 2.0 GiB, limit of the container). "
+                "When last measured it used 1.5 GiB itself."
+            ),
+        ),
+        (
+            replace(FULL, group_kills=1, server_memory_bytes=GIB, group_peak_bytes=2 * GIB),
+            "out_of_memory",
+            (
+                "The kernel was killed: memory ran out (2.0 of 2.0 GiB, limit of the container). "
+                "When last measured it used 1.5 GiB itself."
+            ),
+        ),
+        (
+            replace(FULL, machine_kills=1),
+            "out_of_memory",
+            (
+                "The kernel was killed, probably because memory ran out. "
+                "When last measured it used 1.5 GiB itself."
             ),
         ),
         (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -23,6 +23,7 @@ class MemoryGroup:
     limit_bytes: int
     used_bytes: int
     """Of the whole group, less file cache that can be dropped at once."""
+    directory: Path = field(default=Path(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Cgroups:
                 used = _number(directory / "memory.current")
                 if used is not None:
                     cache = _of_table(directory / "memory.stat", "inactive_file") or 0
-                    found = MemoryGroup(limit, max(0, used - cache))
+                    found = MemoryGroup(limit, max(0, used - cache), directory)
         hidden: int | None = None
         for directory in _upwards(self._memory):
             limit = _number(directory / "memory.limit_in_bytes")
@@ -89,8 +90,16 @@ class Cgroups:
                 used = _number(directory / "memory.usage_in_bytes")
                 if used is not None:
                     cache = _of_table(directory / "memory.stat", "total_inactive_file") or 0
-                    found = MemoryGroup(limit, max(0, used - cache))
+                    found = MemoryGroup(limit, max(0, used - cache), directory)
         return found
+
+    def memory_peak_bytes(self) -> int | None:
+        """Return the most that the group whose limit binds first has counted, file cache too."""
+        group = self.memory()
+        if group is None:
+            return None
+        peak = _number(group.directory / "memory.peak")  # since Linux 5.19
+        return _number(group.directory / "memory.max_usage_in_bytes") if peak is None else peak
 
     def cpu(self) -> CpuGroup | None:
         """Return the limit of processor time, and what was used; None where there is none."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from element_jupyter.core.resources.samples import DeathCode
-from element_jupyter.core.resources.words import memory_in_words
+from element_jupyter.core.resources.words import memory_in_words, of_limit
 
 _CRASHES: Final = {
     *(signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT),
@@ -35,6 +35,9 @@ class Evidence:
     memory_bytes: int | None = None
     """What it used when it was last measured."""
     server_memory_bytes: int | None = None
+    """What the whole server used then, …"""
+    group_peak_bytes: int | None = None
+    """… and the most that its control group has counted, if the system remembers that."""
     memory_limit_bytes: int | None = None
     limit_source: str = ""
 
@@ -124,13 +127,14 @@ def _was_nearly_full(seen: Evidence) -> bool:
 
 
 def _out_of_memory(seen: Evidence, words: str) -> str:
-    sentence = f"The kernel {words}."
+    # what is killed for the group has filled it, though no measurement came in time to see that
+    server = (seen.group_peak_bytes if seen.group_kills else None) or seen.server_memory_bytes
+    if seen.machine_kills and not seen.group_kills:
+        server = None  # it was the machine's that ran out
+    numbers = ""
+    if server is not None and seen.memory_limit_bytes is not None:
+        numbers = f" ({of_limit(server, seen.memory_limit_bytes)}, {seen.limit_source})"
+    sentence = f"The kernel {words}{numbers}."
     if seen.memory_bytes is not None:
-        sentence += f" When last measured it used {memory_in_words(seen.memory_bytes)}"
-        if seen.server_memory_bytes is not None and seen.memory_limit_bytes is not None:
-            sentence += (
-                f", and the whole server {memory_in_words(seen.server_memory_bytes)}"
-                f" of {memory_in_words(seen.memory_limit_bytes)} ({seen.limit_source})"
-            )
-        sentence += "."
+        sentence += f" When last measured it used {memory_in_words(seen.memory_bytes)} itself."
     return sentence

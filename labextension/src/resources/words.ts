@@ -96,12 +96,9 @@ export interface IExecuted {
 
 /** Whose kernel died, how, and at which cell, in the few words that a notice has room for. */
 export function obituary(death: Death, cell: IExecuted | null, trans: TranslationBundle): string {
-  const { code, notebook, sentence, memory_bytes, memory_limit_bytes } = death;
+  const { notebook, sentence } = death;
   const [said] = sentence.split(/(?<=\.) /, 1);
   const parts = [notebook ? trans.__('%1: %2', PathExt.basename(notebook), said) : said];
-  if (code === 'out_of_memory' && memory_bytes !== null) {
-    parts.push(trans.__('It used %1.', sizes(memory_bytes, memory_limit_bytes, trans)));
-  }
   if (cell) {
     parts.push(trans.__('It was at cell %1: %2', cell.number, short(cell.line)));
   }
