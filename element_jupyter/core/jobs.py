@@ -6,12 +6,14 @@ which adds who saved which version when, and the environments that its tasks are
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from element_jupyter.core.environments.keeping import Pin
+from element_jupyter.core.errors import Invalid
 from element_jupyter.core.schedules import Schedule
 from element_jupyter.core.values import Digest, Name, ParameterName, UtcTime, Value
 
@@ -165,3 +167,27 @@ class JobChange(Value):
     stored: StoredJob | None = None
     error: JobError | None = None
     """Neither `stored` nor `error`: the job was deleted."""
+
+
+def parameters_by_task(job: Job, given: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
+    """Sort what a trigger gives by task: a job of one task is given its parameters by name.
+
+    Raises:
+        Invalid: there is no such task, or it is not given names and values.
+    """
+    if len(job.tasks) == 1:
+        return {job.tasks[0].name: dict(given)} if given else {}
+    found: dict[str, dict[str, JsonValue]] = {}
+    for task, values in given.items():
+        field = f"parameters.{task[:80]}"
+        if job.task(task) is None:
+            names = ", ".join(each.name for each in job.tasks)
+            raise Invalid(
+                f"{field}: the job has no such task.",
+                f"Give parameters by task; there are {names}.",
+                field=field,
+            )
+        if not isinstance(values, dict):
+            raise Invalid(f"{field}: it must hold names and values.", field=field)
+        found[task] = values
+    return found

@@ -40,6 +40,7 @@ from element_jupyter.adapters.job_files.named import is_named
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.kernelspecs import installed_kernels
 from element_jupyter.adapters.local_runs import Fork, LocalRuns
+from element_jupyter.adapters.sql.audit_log import SqlAuditLog
 from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
 from element_jupyter.adapters.sql.run_store import SqlRunStore
@@ -65,10 +66,11 @@ from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.token import local_token
 from element_jupyter.service import http_metrics
 from element_jupyter.service.app import application, openapi_document
+from element_jupyter.service.audit import Audit
 from element_jupyter.service.fires import Fires
 from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
-from element_jupyter.service.mount import LOOPBACK, Mounted
+from element_jupyter.service.mounted import LOOPBACK, Mounted
 from element_jupyter.service.owners import Owners
 from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
@@ -252,8 +254,11 @@ async def _composed(
     person = Person(name=settings.owner, levels={settings.owner: Level.LEAD}, admin=True)
     local = LocalSignIn(local_token(settings.token_file), person, runs.sign_in)
     sign_in = HubSignIn(local, hub.services, people.whoami) if hub and people else local
+    audit = Audit(SqlAuditLog(engine), settings.data / "audit-pending.jsonl", _now)
+    await audit.catch_up()
     return Mounted(
         Services(
+            audit=audit,
             jobs=jobs,
             runs=runs,
             fires=fires,
@@ -277,6 +282,7 @@ async def _composed(
         spool=settings.data / "spool",
         hosts=LOOPBACK | {settings.host} | _public_host(settings),
         observe=http_metrics.observe,
+        audit=audit.answered,
     )
 
 

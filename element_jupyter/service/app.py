@@ -10,6 +10,7 @@ from tornado.web import Application
 
 from element_jupyter.service import (
     account_routes,
+    audit_routes,
     job_routes,
     launch_routes,
     openapi,
@@ -21,11 +22,13 @@ from element_jupyter.service import (
     usage_routes,
 )
 from element_jupyter.service.http import Route
-from element_jupyter.service.mount import API, Mounted, handlers
+from element_jupyter.service.mount import API, handlers
+from element_jupyter.service.mounted import Mounted
 
 ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
     *account_routes.ROUTES,
+    *audit_routes.ROUTES,
     *job_routes.ROUTES,
     *launch_routes.ROUTES,
     *run_routes.ROUTES,

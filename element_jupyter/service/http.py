@@ -193,6 +193,8 @@ class Route:
     body_limit_bytes: int | Callable[[Any], int] = field(default=JSON_BYTES, kw_only=True)
     """A function is told what the route's function is given first: the limit is configured."""
     at_root: bool = field(default=False, kw_only=True)
+    audited: str | None = field(default=None, kw_only=True)
+    """The word under which the audit has each use by a person; None: only an administrator's."""
 
     def __post_init__(self) -> None:
         if not inspect.iscoroutinefunction(self.function):
@@ -333,3 +335,12 @@ def _parsed(content: bytes) -> Any:
         return _ANYTHING.validate_json(content)
     except (ValidationError, RecursionError):
         return None
+
+
+def path_pattern(path: str) -> str:
+    """Return the regular expression of a route's path, with a group for each of its names."""
+    parts = re.split(r"\{(\w+)(:path)?\}", path)
+    pattern = re.escape(parts[0])
+    for name, rest, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        pattern += f"(?P<{name}>{'.+' if rest else '[^/]+'})" + re.escape(literal)
+    return pattern + "$"

@@ -10,9 +10,16 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field, JsonValue
 
 from element_jupyter.core.access import Action, Person, may, of_team
+from element_jupyter.core.audit import note_change
 from element_jupyter.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from element_jupyter.core.job_files import JobStore, changed_fields, scheduled_since
-from element_jupyter.core.jobs import Job, JobChange, JobError, StoredJob
+from element_jupyter.core.jobs import (
+    Job,
+    JobChange,
+    JobError,
+    StoredJob,
+    parameters_by_task,
+)
 from element_jupyter.core.orchestration import Orchestrator
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.runs import Run, RunRequest, RunState, Trigger
@@ -272,7 +279,9 @@ class Jobs:
                 pins=pins,
                 offered_by=offered_by,
             )
+            _note(saved.before, saved.stored)
             return self._saved(saved.before, saved.stored)
+        note_change(None, None)
         self._store.expect(job.team, job.name, expected_version)
         if before is not None and (before.job, before.pins, before.offered_by) == (
             *(job, pins),
@@ -380,6 +389,7 @@ class Jobs:
             job, offered_by = change(stored)
             same = (job, offered_by) == (stored.job, stored.offered_by)
             if same and expected_version in {None, stored.version}:
+                _note(stored, stored)
                 return await self._owners.shown(stored)
             try:
                 saved = await self._store.put(
@@ -395,6 +405,7 @@ class Jobs:
                 if expected_version is not None:
                     raise
                 continue  # somebody saved it meanwhile: change what it is now
+            _note(stored, saved.stored)
             return await self._owners.shown(saved.stored)
 
     async def delete(
@@ -411,6 +422,7 @@ class Jobs:
             may(who, Action.MANAGE, of_team(team))
         if not await self._store.delete(team, name, expected_version=expected_version):
             raise _no_job(team, name)
+        _note(stored, None)
 
     # --------------------------------------------------------------------------------- triggering
 
@@ -427,7 +439,7 @@ class Jobs:
         if reason := await self._owners.held(stored):
             raise Conflict(reason, owning.hint(stored))
         logical_date = asked.logical_date or now
-        await self._checks.check_given(job, _by_task(job, asked.parameters), now)
+        await self._checks.check_given(job, parameters_by_task(job, asked.parameters), now)
         try:
             dag_run_id = await self._orchestrator.trigger(
                 job.dag_id, logical_date=logical_date, conf={"parameters": asked.parameters}
@@ -454,23 +466,16 @@ class Jobs:
         return Triggered(via="airflow", dag_run_id=dag_run_id)
 
 
-def _by_task(job: Job, given: Mapping[str, JsonValue]) -> dict[str, dict[str, JsonValue]]:
-    if len(job.tasks) == 1:
-        return {job.tasks[0].name: dict(given)} if given else {}
-    found: dict[str, dict[str, JsonValue]] = {}
-    for task, values in given.items():
-        field = f"parameters.{task[:80]}"
-        if job.task(task) is None:
-            names = ", ".join(each.name for each in job.tasks)
-            raise Invalid(
-                f"{field}: the job has no such task.",
-                f"Give parameters by task; there are {names}.",
-                field=field,
-            )
-        if not isinstance(values, dict):
-            raise Invalid(f"{field}: it must hold names and values.", field=field)
-        found[task] = values
-    return found
+def _note(before: StoredJob | None, after: StoredJob | None) -> None:
+    """Tell the audit what a job was and is; its versions hold the whole of it."""
+
+    def told(stored: StoredJob | None) -> JsonValue:
+        if stored is None:
+            return None
+        job = stored.job
+        return {"version": stored.version, "owner": job.owner, "paused": job.paused}
+
+    note_change(told(before), told(after))
 
 
 def _sees(who: Person, job_id: str, team: str | None) -> bool:

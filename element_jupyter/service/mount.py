@@ -15,11 +15,8 @@ import re
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import quote
 
@@ -27,7 +24,8 @@ from pydantic import TypeAdapter
 from tornado import web
 from tornado.iostream import StreamClosedError
 
-from element_jupyter.core.access import Who
+from element_jupyter.core.access import Person, Who
+from element_jupyter.core.audit import Noted, noting
 from element_jupyter.core.errors import (
     ElementError,
     Forbidden,
@@ -46,60 +44,22 @@ from element_jupyter.service.http import (
     FileAnswer,
     Route,
     TextAnswer,
+    path_pattern,
 )
+from element_jupyter.service.mounted import Mounted
 from element_jupyter.service.spool import Spool
 
 log = logging.getLogger(__name__)
 
 API = "/api/v1"
-KEEP_ALIVE_SECONDS = 15.0
 CHUNK_BYTES = 1 << 20
 DISCARD_BYTES = 50_000_000
 EVENTS_PER_FLUSH = 200
-END_SECONDS = 3.0
-RECOGNISED_SECONDS = 30.0
-"""How long the reader of a stream is taken for whom they were; then they are asked for anew."""
 CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """What a browser may do with an answer that it shows: a notebook's HTML is not to be trusted."""
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 _JSON: TypeAdapter[Any] = TypeAdapter(Any)
-
-
-@dataclass
-class Mounted:
-    """What every request needs, and the requests that are being answered."""
-
-    services: Any
-    sign_in: Callable[[str], Awaitable[Who | None]]
-    """Who holds a token; None when nobody does."""
-    spool: Path
-    """Directory of uploads under way, on the file system of the data directory."""
-    hosts: frozenset[str] = LOOPBACK
-    """Names that the Host header may have: another would be a rebound DNS name."""
-    observe: Callable[[str, str, int, float], None] = lambda *_: None
-    """Told verb, path template, status and seconds of every request."""
-    keep_alive_seconds: float = KEEP_ALIVE_SECONDS
-    recognised_seconds: float = RECOGNISED_SECONDS
-    waiting: dict[asyncio.Task[Any], asyncio.Event] = field(default_factory=dict)
-    """The streams and long polls under way, which a shutdown ends; set once they are answered."""
-    busy: set[asyncio.Task[Any]] = field(default_factory=set)
-
-    async def end_streams(self) -> None:
-        """End the streams and long polls, and wait until their readers have been told."""
-        answered = list(self.waiting.values())
-        for task in self.waiting:
-            task.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                for each in answered:
-                    await each.wait()
-
-    async def let_go(self) -> None:
-        """Wait, once the connections are closed, until no request uses the services any more."""
-        if self.busy:
-            await asyncio.wait(self.busy, timeout=END_SECONDS)
 
 
 def handlers(
@@ -119,19 +79,11 @@ def handlers(
     ordered = sorted(by_path, key=lambda path: (path.count("{"), path))
     return [
         *(
-            (_pattern(path), RouteHandler, {"verbs": by_path[path], "mounted": mounted})
+            (path_pattern(path), RouteHandler, {"verbs": by_path[path], "mounted": mounted})
             for path in ordered
         ),
         (r".*", RouteHandler, {"verbs": {}, "mounted": mounted}),
     ]
-
-
-def _pattern(path: str) -> str:
-    parts = re.split(r"\{(\w+)(:path)?\}", path)
-    pattern = re.escape(parts[0])
-    for name, rest, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        pattern += f"(?P<{name}>{'.+' if rest else '[^/]+'})" + re.escape(literal)
-    return pattern + "$"
 
 
 @web.stream_request_body
@@ -150,6 +102,7 @@ class RouteHandler(web.RequestHandler):
         self.refused: Exception | None = None
         self.undecodable = self.body_has_come = False
         self.work: asyncio.Task[Any] | None = None
+        self.noted = Noted()
         self.began = time.monotonic()
 
     def set_default_headers(self) -> None:
@@ -194,7 +147,8 @@ class RouteHandler(web.RequestHandler):
             self._no_route()
         if self.route.access.action is not None:
             self.who = await self._caller()
-        self.route.access.check(self.who, self.path_kwargs)
+        with noting(self.noted):
+            self.route.access.check(self.who, self.path_kwargs)
         limit = self.route.body_limit_bytes
         self.limit_bytes = limit(self.mounted.services) if callable(limit) else limit
         length = self.request.headers.get("Content-Length", "")
@@ -296,7 +250,12 @@ class RouteHandler(web.RequestHandler):
 
     async def _answer(self, route: Route, arguments: dict[str, Any]) -> None:
         try:
-            result = await route.function(self.mounted.services, **arguments)
+            with noting(self.noted):
+                result = await route.function(self.mounted.services, **arguments)
+            if self.mounted.audit is not None and isinstance(self.who, Person):
+                await self.mounted.audit(
+                    self.who, route, self.request, self.path_kwargs, self.noted
+                )
             match result:
                 case EventStream():
                     await self._stream(result)

@@ -14,6 +14,7 @@ from element_jupyter.core.sizes import Free, Sizes
 from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 
 if TYPE_CHECKING:
+    from element_jupyter.service.audit import Audit
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.run_files import RunFiles
@@ -32,6 +33,7 @@ class Launches(Protocol):
 class Services:
     """The control plane's parts."""
 
+    audit: Audit
     jobs: Jobs
     runs: Runs
     fires: Fires

@@ -33,7 +33,7 @@ from element_jupyter.core.runs import Run, RunRequest
 from element_jupyter.core.teams import Level
 from element_jupyter.service import run_routes, runner_routes
 from element_jupyter.service.app import application
-from element_jupyter.service.mount import Mounted
+from element_jupyter.service.mounted import Mounted
 from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs

@@ -36,7 +36,8 @@ from element_jupyter.service.http import (
     Upload,
     allow,
 )
-from element_jupyter.service.mount import Mounted, handlers
+from element_jupyter.service.mount import handlers
+from element_jupyter.service.mounted import Mounted
 
 ALICE = {"Authorization": "Bearer alice"}
 

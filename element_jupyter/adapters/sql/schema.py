@@ -181,3 +181,25 @@ uptimes: Final = Table(
 """When a control plane watched the schedules: one row per process."""
 
 Index("uptimes_seen", uptimes.c.seen_at)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("act_id", Text, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", JSON, nullable=False),
+    Column("after", JSON, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("as_admin", Boolean, nullable=False),
+    Column("previous", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+)
+"""The chain of what was done; a trigger of the database refuses to change or remove a row."""
+
+Index("audit_acts", audit.c.act_id, unique=True)
+Index("audit_of_actor", audit.c.actor, audit.c.sequence)
+Index("audit_of_subject", audit.c.subject, audit.c.sequence)

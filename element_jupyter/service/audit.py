@@ -1,0 +1,188 @@
+"""The audit of requests: who changed what, and each use of an administrator's power.
+
+What was done is on record before it is answered. While the database does not answer, acts are kept
+in a file and put into the chain by the next one, or at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+from tornado.httputil import HTTPServerRequest
+
+from element_jupyter.core.access import Person
+from element_jupyter.core.audit import (
+    NOTHING_BEFORE,
+    Act,
+    AuditBreak,
+    AuditEntry,
+    AuditLog,
+    Noted,
+    first_break,
+)
+from element_jupyter.core.errors import Unavailable
+from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
+from element_jupyter.core.values import Value
+from element_jupyter.service.http import Route
+
+log = logging.getLogger(__name__)
+
+LOOKED_AGAIN: Final = timedelta(hours=1)
+"""An administrator who goes on looking at the same thing is on record once in this time."""
+_AT_ONCE: Final = 1000
+_REMEMBERED: Final = 10_000
+
+
+class AuditReport(Value):
+    """Whether the chain holds, and how it ends."""
+
+    entries: int
+    head: str
+    """The digest of the last entry: kept elsewhere, it shows whether the end was cut off."""
+    broken: AuditBreak | None = None
+
+
+class Audit:
+    """Puts acts on record, lists them, and looks whether the record is whole."""
+
+    def __init__(self, audit_log: AuditLog, pending: Path, now: Callable[[], datetime]) -> None:
+        """`pending` is a file for what is done while the log does not answer."""
+        self._log = audit_log
+        self._pending = pending
+        self._now = now
+        self._looked: dict[tuple[str, str], datetime] = {}
+        self._one_at_a_time = asyncio.Lock()
+
+    async def answered(
+        self,
+        who: Person,
+        route: Route,
+        request: HTTPServerRequest,
+        path: Mapping[str, str],
+        noted: Noted,
+    ) -> None:
+        """Put on record what a request did, if it is to be there."""
+        reads = route.method == "GET"
+        if noted.unchanged or not (route.audited or noted.power):
+            return
+        subject = "/".join(path[name] for name in route.path_names) or route.path
+        now = self._now()
+        if reads and self._looked_lately((who.name, f"{route.path} {subject}"), now):
+            return
+        await self.record(
+            Act(
+                at=now,
+                actor=who.name,
+                action=route.audited or f"admin.{'read' if reads else route.function.__name__}",
+                subject=subject,
+                before=noted.before,
+                after=noted.after,
+                origin=_origin(request),
+                as_admin=noted.power,
+            )
+        )
+
+    def _looked_lately(self, look: tuple[str, str], now: datetime) -> bool:
+        before = self._looked.pop(look, None)
+        fresh = before is not None and now - before < LOOKED_AGAIN
+        self._looked[look] = before if fresh and before is not None else now
+        if len(self._looked) > _REMEMBERED:
+            del self._looked[next(iter(self._looked))]
+        return fresh
+
+    async def record(self, act: Act) -> None:
+        """Put an act at the end of the chain, or aside while the log does not answer.
+
+        Raises:
+            OSError: it could be written nowhere.
+        """
+        async with self._one_at_a_time:
+            try:
+                await self._catch_up()
+                await self._log.append(act)
+            except Unavailable as error:
+                log.warning("an act is on record later: %s", error.message)
+                await asyncio.to_thread(_add_line, self._pending, act.model_dump_json())
+
+    async def catch_up(self) -> None:
+        """Put into the chain what was done while the log did not answer."""
+        async with self._one_at_a_time:
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        if not await asyncio.to_thread(self._pending.exists):
+            return
+        lines = (await asyncio.to_thread(self._pending.read_text, "utf-8")).splitlines()
+        for done, line in enumerate(lines):
+            try:
+                act = Act.model_validate_json(line)
+            except ValidationError:
+                # a line that a crash cut off: its request was never answered
+                log.warning("a line of %s cannot be read: %s", self._pending, line[:200])
+                continue
+            try:
+                await self._log.append(act)
+            except Unavailable:
+                await asyncio.to_thread(_replace, self._pending, lines[done:])
+                raise
+        await asyncio.to_thread(self._pending.unlink)
+
+    async def page(
+        self, *, actor: str | None, subject: str | None, cursor: str | None, limit: int
+    ) -> Page[AuditEntry]:
+        """List what is on record, the newest first."""
+        before = decode_cursor(cursor, int)[0] if cursor else None
+        found = await self._log.before(before, limit + 1, actor=actor, subject=subject)
+        more = len(found) > limit
+        return Page[AuditEntry](
+            items=tuple(found[:limit]),
+            next_cursor=encode_cursor(found[limit - 1].sequence) if more else None,
+        )
+
+    async def chain(self, after: int, limit: int) -> Page[AuditEntry]:
+        """List what is on record in its order, as an export does."""
+        found = await self._log.after(after, limit + 1)
+        more = len(found) > limit
+        return Page[AuditEntry](
+            items=tuple(found[:limit]), next_cursor=str(found[limit - 1].sequence) if more else None
+        )
+
+    async def verify(self) -> AuditReport:
+        """Look through the whole chain; stops at the first place where it does not hold."""
+        sequence, head = 0, NOTHING_BEFORE
+        while entries := await self._log.after(sequence, _AT_ONCE):
+            broken = await asyncio.to_thread(first_break, entries, sequence=sequence, previous=head)
+            if broken is not None:
+                return AuditReport(entries=sequence, head=head, broken=broken)
+            sequence, head = entries[-1].sequence, entries[-1].digest
+        return AuditReport(entries=sequence, head=head)
+
+
+def _origin(request: HTTPServerRequest) -> str:
+    """Return the address of who asks; what a proxy says of it stands beside the proxy's own."""
+    asker = request.remote_ip or "unknown"
+    passed_on = request.headers.get("X-Forwarded-For", "")
+    return f"{passed_on[:200]} by {asker}" if passed_on else asker
+
+
+def _add_line(path: Path, line: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(path: Path, lines: list[str]) -> None:
+    rest = path.with_suffix(".rest")
+    rest.unlink(missing_ok=True)
+    for line in lines:
+        _add_line(rest, line)
+    rest.replace(path)
