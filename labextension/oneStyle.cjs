@@ -1,5 +1,5 @@
 /**
- * A loader that makes one style sheet of `index.css` and those that it imports, since each sheet
+ * A loader that makes one style sheet of `index.raw.css` and those that it imports, since each sheet
  * that stands alone takes a module and code that puts it into the page.
  */
 const { readFileSync } = require('node:fs');

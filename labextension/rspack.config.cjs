@@ -1,7 +1,7 @@
 /**
- * What the builder of JupyterLab does not do by itself: styles are shipped as one, without their
- * comments and spaces, what several lazily loaded views use is shipped once, and calls of React and
- * private members have short names.
+ * What the builder of JupyterLab does not do by itself: styles are shipped as one text, without their
+ * comments and spaces and without a loader's code, what several lazily loaded views use is shipped
+ * once and together, and modules, exports, calls of React and private members have short names.
  */
 const { SwcJsMinimizerRspackPlugin } = require('@rspack/core');
 
@@ -16,7 +16,8 @@ module.exports = {
         use: [require.resolve('./shortPrivate.cjs'), require.resolve('./shortJsx.cjs')]
       },
       {
-        test: /\.css$/,
+        // JupyterLab's builder hands `.raw.css` on as a text
+        test: /\.raw\.css$/,
         enforce: 'pre',
         use: [
           {
@@ -29,6 +30,9 @@ module.exports = {
     ]
   },
   optimization: {
+    chunkIds: 'natural',
+    moduleIds: 'natural',
+    mangleExports: 'size',
     minimizer: [
       new SwcJsMinimizerRspackPlugin({
         minimizerOptions: {
@@ -37,6 +41,14 @@ module.exports = {
         }
       })
     ],
-    splitChunks: { chunks: 'async', minSize: 500, minChunks: 2 }
+    splitChunks: {
+      chunks: 'async',
+      minSize: 0,
+      cacheGroups: {
+        default: false,
+        defaultVendors: false,
+        shared: { name: 'shared', minChunks: 2 }
+      }
+    }
   }
 };

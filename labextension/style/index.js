@@ -1,1 +1,5 @@
-import './index.css';
+import text from './index.raw.css';
+
+const style = document.createElement('style');
+style.textContent = text;
+document.head.append(style);
