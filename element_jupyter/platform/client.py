@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from element_jupyter.adapters.forkserver import die_with_parent
 from element_jupyter.adapters.job_files.job_yaml import JobYaml, read_yaml
 from element_jupyter.adapters.project import Scan, find_root, scan
 from element_jupyter.adapters.service_client import START_HINT, Address, ServiceClient, Told
+from element_jupyter.adapters.snapshot_roots import SnapshotRoots
 from element_jupyter.core.errors import Conflict, Invalid, Unavailable
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.platform.data import Data
@@ -30,6 +32,7 @@ __all__ = ["Local", "ServiceClient", "Told", "connect", "find_root", "local_zone
 Progress = Callable[[int, int], None]
 
 _ATTEMPTS: Final = 3
+_log = logging.getLogger(__name__)
 
 CLOCK = CroniterWallClock()
 JOB_FORMAT = JobYaml()
@@ -79,6 +82,12 @@ class Local:
             except Conflict:
                 if attempt == _ATTEMPTS:
                     raise
+        try:
+            roots = SnapshotRoots(self.data.snapshot_roots_file)
+            roots.remember(found.manifest.snapshot_id, root)
+        except OSError as error:
+            # only whether the notebook has changed since will not be told
+            _log.warning("Where the snapshot was taken is not remembered: %s", error)
         return found
 
     @property

@@ -4,6 +4,7 @@ data.json      format of the directory       token        API token of the local
 up.lock        held by `element up`          state.json   what runs now
 ports.json     ports, kept so that URLs stay secrets/     0600 files
 run/           sockets                       logs/        one file per process
+snapshot-roots.jsonl  of which directory a person took each snapshot
 postgres/  jobs/  blobs/  runs/  airflow/  dags/  hub/  proxy/
 """
 
@@ -37,6 +38,7 @@ class Data:
         self.lock_file = root / "up.lock"
         self.state_file = root / "state.json"
         self.ports_file = root / "ports.json"
+        self.snapshot_roots_file = root / "snapshot-roots.jsonl"
         self.postgres = root / "postgres"
         self.airflow = root / "airflow"
         self.hub = root / "hub"

@@ -7,7 +7,9 @@ from typing import Any, Final
 from jupyter_server.extension.application import ExtensionApp
 
 from element_jupyter import config
+from element_jupyter.adapters.snapshot_roots import SnapshotRoots
 from element_jupyter.platform import lab_snapshot
+from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.composition import environments
 from element_jupyter.platform.hub_server import hub_server
 from element_jupyter.platform.lab_environments import NotebookEnvironments
@@ -23,7 +25,7 @@ from element_jupyter.server.notebooks import InspectHandler
 from element_jupyter.server.platform import PlatformHandler
 from element_jupyter.server.provisioner import be_the_default, kernel_of
 from element_jupyter.server.resource_metrics import ResourceMetrics
-from element_jupyter.server.snapshots import SnapshotHandler
+from element_jupyter.server.snapshots import OriginHandler, SnapshotHandler
 
 PROVISIONER: Final = "element-environment"
 """The entry point, in pyproject.toml."""
@@ -55,10 +57,13 @@ class ElementExtension(ExtensionApp):
             be_the_default(self.serverapp, PROVISIONER, waits_seconds)
         on_demand = OnDemandPlatform(element, of_hub=hub is not None)
         inspect = NotebookInspector(element, known, team=hub.team if hub else element.owner)
+        take = {**shared, "take": lab_snapshot.take, "team": hub.team if hub else None}
+        root_of = SnapshotRoots(Data(element.data).snapshot_roots_file).root_of
         self._resources = LabResources(self.serverapp)
         self._metrics = ResourceMetrics(self._resources)
         self.handlers += [
-            (rf"/{MOUNT}/snapshots", SnapshotHandler, {**shared, "take": lab_snapshot.take}),
+            (rf"/{MOUNT}/snapshots", SnapshotHandler, take),
+            (rf"/{MOUNT}/snapshots/([^/]+)/origin", OriginHandler, {"root_of": root_of}),
             (rf"/{MOUNT}/notebooks/inspect", InspectHandler, {"inspect": inspect}),
             (rf"/{MOUNT}/platform", PlatformHandler, {"start": on_demand.start}),
             *handlers(NotebookEnvironments(known) if known else None, kernel_of),

@@ -1,9 +1,10 @@
-"""`POST snapshots`: the Jupyter server does it itself, since the files are here."""
+"""Snapshots: the Jupyter server takes them itself, since the files are here."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from jupyter_server.auth.decorator import authorized
@@ -12,7 +13,7 @@ from tornado import web
 from element_jupyter.core.values import Digest, Value
 from element_jupyter.server.control_plane import ControlPlane
 from element_jupyter.server.http import ElementHandler
-from element_jupyter.server.notebook_files import NotebookPath, notebook_file
+from element_jupyter.server.notebook_files import NotebookPath, notebook_file, shown_path
 from element_jupyter.server.operations import Operation
 
 
@@ -31,18 +32,30 @@ class TakenSnapshot(Value):
     size_bytes: int
     file_count: int
     warnings: tuple[str, ...]
+    team: str | None = None
+    """For which team this server works, where it was started for one."""
+
+
+class SnapshotOrigin(Value):
+    """Where a notebook of a snapshot lies, as JupyterLab knows it; null when that is not known."""
+
+    path: str | None
 
 
 Take = Callable[[Path], Awaitable[TakenSnapshot]]
 """Snapshots the project of a notebook and uploads what is missing, off the event loop."""
 
+RootOf = Callable[[str], Path | None]
+"""The directory of which this person has taken a snapshot; reads the disk."""
+
 
 class SnapshotHandler(ElementHandler):
     """`POST snapshots`: take a snapshot of a notebook's project and upload it."""
 
-    def initialize(self, control_plane: ControlPlane, take: Take) -> None:
+    def initialize(self, control_plane: ControlPlane, take: Take, team: str | None) -> None:
         self._control_plane = control_plane
         self._take = take
+        self._team = team
 
     @web.authenticated
     @authorized
@@ -53,7 +66,25 @@ class SnapshotHandler(ElementHandler):
         await self._control_plane.post("/snapshots/missing", {"digests": []})
         taken = await self._take(notebook)
         self.set_status(201)
-        self.finish(taken.model_dump_json())
+        self.finish(taken.model_copy(update={"team": self._team}).model_dump_json())
+
+
+class OriginHandler(ElementHandler):
+    """`GET snapshots/{snapshot_id}/origin`: where a notebook lies that was scheduled from here."""
+
+    def initialize(self, root_of: RootOf) -> None:
+        self._root_of = root_of
+
+    @web.authenticated
+    @authorized
+    async def get(self, snapshot_id: str) -> None:
+        notebook = self.get_query_argument("notebook")
+        root = await asyncio.to_thread(self._root_of, snapshot_id)
+        inside = PurePosixPath(notebook)
+        path = None
+        if root is not None and not inside.is_absolute() and ".." not in inside.parts:
+            path = shown_path(self.contents_manager, str(root / inside))
+        self.finish(SnapshotOrigin(path=path).model_dump_json())
 
 
 OPERATIONS: Final = (
@@ -65,5 +96,13 @@ OPERATIONS: Final = (
         TakenSnapshot,
         201,
         SnapshotRequest,
+    ),
+    Operation(
+        "snapshotOrigin",
+        "get",
+        "/snapshots/{snapshot_id}/origin",
+        OriginHandler,
+        SnapshotOrigin,
+        query=(("notebook", NotebookPath),),
     ),
 )

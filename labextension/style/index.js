@@ -1,3 +1,4 @@
+/* global document */
 import text from './index.raw.css';
 
 const style = document.createElement('style');

@@ -185,7 +185,12 @@ describe('ComparisonModel', () => {
       answer(path, values.run_id)
   } as unknown as IElementClient;
 
-  const run = (id: string) => ({ run_id: id, output_path: '/o.ipynb', parameters: {} });
+  const run = (id: string) => ({
+    run_id: id,
+    state: 'succeeded',
+    output_path: '/o.ipynb',
+    parameters: {}
+  });
 
   it('has both runs and their cells beside each other', async () => {
     answer = (path, id) => (path.endsWith('notebook') ? notebook('same', id) : run(id));
@@ -196,6 +201,46 @@ describe('ComparisonModel', () => {
 
     expect(model.state).toMatchObject({ first: { run: run('r-1') }, second: { run: run('r-2') } });
     expect(model.state.kind === 'ready' && model.state.pairs).toHaveLength(3);
+  });
+
+  it('shows what comes of a run that goes on, and its end', async () => {
+    let state = 'running';
+    answer = (path, id) =>
+      path.endsWith('notebook')
+        ? notebook({ source: '1', id: 'a', said: id === 'r-1' || state !== 'running' ? '1' : '' })
+        : { ...run(id), state: id === 'r-2' ? state : 'succeeded' };
+    const told: ((event: object | null) => void)[] = [];
+    const live = {
+      ...client,
+      follow: async function* () {
+        for (let sequence = 1; ; sequence += 1) {
+          const event = await new Promise<object | null>(resolve => told.push(resolve));
+          if (event === null) {
+            return;
+          }
+          yield { sequence, index: 0, ...event };
+        }
+      }
+    } as unknown as IElementClient;
+    const model = new ComparisonModel(live, 'r-1', 'r-2');
+    const said = () =>
+      model.state.kind === 'ready' ? model.state.second.cells?.[0].outputs.length : null;
+    await model.refresh();
+    expect(said()).toBe(0);
+    const output = { output_type: 'stream', name: 'stdout', text: 'now' };
+
+    await told[0]({ kind: 'output', output, truncated: false });
+    while (said() !== 1) {
+      await new Promise(resolve => setTimeout(resolve));
+    }
+    state = 'succeeded';
+    told[1](null);
+    while (model.state.kind !== 'ready' || model.state.second.run.state !== 'succeeded') {
+      await new Promise(resolve => setTimeout(resolve));
+    }
+
+    expect(model.state.pairs.map(pair => changesOf(pair).standing)).toEqual(['same']);
+    model.dispose();
   });
 
   it('says when one of them is not there, or nothing can be asked', async () => {

@@ -95,6 +95,17 @@ describe('runInBackground', () => {
     expect(platform.executed).toEqual([[CommandIDs.openRun, { run_id: 'r-1' }]]);
   });
 
+  it('runs for the team for which the server was started, unless another was chosen', async () => {
+    const sent = { ...SENT, 'post /snapshots': { ...SENT['post /snapshots'], team: 'ml' } };
+    const platform = services(sent);
+    await runInBackground(platform, 'daily.ipynb', null);
+    await remember(platform.state, 'daily.ipynb', { team: 'ops' });
+    await runInBackground(platform, 'daily.ipynb', null);
+
+    const runs = platform.asked.filter(([call]) => call === 'post /runs');
+    expect(runs.map(([, body]) => (body as { team?: string }).team)).toEqual(['ml', 'ops']);
+  });
+
   it('gives the values that the notebook was given last', async () => {
     const platform = services(SENT);
     await remember(platform.state, 'daily.ipynb', {

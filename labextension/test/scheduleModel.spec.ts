@@ -388,7 +388,11 @@ describe('a job', () => {
         : CONFLICT;
 
     expect(await model.submit()).toBeNull();
-    expect(model.state).toMatchObject({ kind: 'exists', diff: '-a\n+b\n', stored: { version: 3 } });
+    expect(model.state).toMatchObject({
+      kind: 'exists',
+      stored: { version: 3 },
+      replaced: { version: 4 }
+    });
 
     expect(await model.submit()).toMatchObject({ kind: 'job', stored: { version: 4 } });
     expect(sent('put /jobs/{team}/{name}').map(({ header, query }) => header ?? query)).toEqual([

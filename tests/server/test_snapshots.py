@@ -145,3 +145,22 @@ async def test_a_body_that_is_not_a_request_is_refused(platform: Platform, body:
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid"
     assert answer.json()["message"]
+
+
+async def test_where_a_notebook_lies_is_known_as_long_as_this_server_shows_it(
+    platform: Platform, project: Path
+):
+    _, taken = await take(platform.lab, f"{project.name}/reports/daily one.ipynb")
+    origin = f"{SNAPSHOTS}/{taken['snapshot_id']}/origin"
+
+    async with platform.lab.client() as browser:
+        known = await browser.get(origin, params={"notebook": str(taken["notebook"])})
+        outside = await browser.get(origin, params={"notebook": "../../../x.ipynb"})
+        other = await browser.get(
+            f"{SNAPSHOTS}/{'0' * 64}/origin", params={"notebook": str(taken["notebook"])}
+        )
+        nothing = await browser.get(origin)
+
+    assert known.json() == {"path": f"{project.name}/reports/daily one.ipynb"}
+    assert outside.json() == other.json() == {"path": None}
+    assert (nothing.status_code, set(nothing.json()) >= {"code", "message"}) == (400, True)

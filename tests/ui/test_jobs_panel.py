@@ -292,6 +292,9 @@ def test_a_notebook_that_changed_after_it_was_scheduled_is_updated_or_kept(
     dialog.get_by_role("button", name="Schedule").click()
     expect(dialog).to_have_count(0)
     change(lab_with_platform.root / "daily.ipynb")
+    # another workspace, which remembers nothing of this one, knows it too
+    page.goto(f"{lab_with_platform.url}lab/workspaces/other/tree/notes.txt?reset")
+    expect(page.get_by_role("tab", name="notes.txt")).to_be_visible()
     panel = open_jobs(page, "Schedules")
     daily = row(panel, "daily.ipynb")
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 import nbformat
 import pytest
+import yaml
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.server.running import JUPYTER_TOKEN, Lab
@@ -221,8 +222,10 @@ def test_a_daily_schedule_becomes_a_job_and_is_replaced_and_edited(
     dialog.get_by_label("days").fill("8")
     dialog.get_by_role("button", name="Schedule").click()
     expect(dialog.get_by_role("alert")).to_contain_text("There is a job sales-v2 already.")
-    expect(dialog.get_by_label("Changes")).to_contain_text("-  expression: 30 7 * * *")
-    expect(dialog.get_by_label("Changes")).to_contain_text("+  expression: 0 6 * * 1,3")
+    changes = dialog.get_by_label("Changes", exact=True)
+    expect(changes.get_by_role("term")).to_have_text(["parameters.days", "schedule.expression"])
+    expect(changes.get_by_role("deletion").filter(has_text="30 7 * * *")).to_be_visible()
+    expect(changes.get_by_role("insertion").filter(has_text="0 6 * * 1,3")).to_be_visible()
     dialog.get_by_role("button", name="Replace").click()
     toast = page.get_by_role("alert").filter(has_text=re.compile("Scheduled sales-v2: next.*06:00"))
     toast.get_by_role("button", name="See schedules").click()
@@ -262,6 +265,49 @@ def test_a_daily_schedule_becomes_a_job_and_is_replaced_and_edited(
     assert stored["version"] == 4
     assert stored["job"]["snapshot_id"] != kept
     assert "# changed" in (lab.root / "Sales (v2).ipynb").read_text()
+
+
+def test_once_and_when_another_job_has_succeeded_are_chosen_by_click(
+    lab_with_platform: Lab, opened: Open
+):
+    lab = lab_with_platform
+    page = opened(lab, "yearly.ipynb", "1")
+    at = f"{time.gmtime().tm_year + 1}-07-01T09:30"
+
+    dialog = open_dialog(page)
+    dialog.get_by_role("radio", name="Once").check()
+    dialog.get_by_label("Date and time").fill(at)
+    expect(dialog.get_by_label("Time zone")).to_have_value("Europe/Zurich")
+    times = dialog.get_by_role("list", name="Next times").get_by_role("listitem")
+    expect(times).to_have_count(1)
+    expect(times).to_contain_text("09:30")
+    dialog.get_by_role("button", name="Schedule").click()
+    toast = page.get_by_role("alert").filter(has_text="Scheduled yearly: next")
+    expect(toast).to_contain_text("09:30")
+    expect(dialog).to_have_count(0)
+
+    dialog = open_dialog(page)
+    dialog.get_by_role("radio", name="When other jobs have succeeded").check()
+    team = job_of(lab, "yearly")["job"]["team"]
+    dialog.get_by_label("Job to wait for").fill(f"{team}/yearly")
+    expect(dialog.get_by_role("status")).to_contain_text(f"{team}/yearly")
+    dialog.get_by_label("Name", exact=True).fill("after-yearly")
+    dialog.get_by_role("button", name="Schedule").click()
+    page.get_by_role("alert").filter(has_text="after-yearly").get_by_role(
+        "button", name="See schedules"
+    ).click()
+
+    jobs = lab.data / "jobs" / team
+    once = yaml.safe_load((jobs / "yearly" / "job.yaml").read_text())["schedule"]
+    assert (once["kind"], str(once["at"])[:16].replace(" ", "T")) == ("once", f"{at[:11]}07:30")
+    after = yaml.safe_load((jobs / "after-yearly" / "job.yaml").read_text())["schedule"]
+    assert after == {"kind": "asset", "jobs": [f"{team}/yearly"]}
+    row = page.get_by_role("row").filter
+    listed = row(has=page.locator("[title='Show the runs of " + f"{team}/yearly']"))
+    expect(listed).to_contain_text("Once, ")
+    expect(listed.get_by_role("time")).to_have_attribute("datetime", re.compile(r"-07-01T07:30"))
+    waiting = row(has=page.locator("[title='Show the runs of " + f"{team}/after-yearly']"))
+    expect(waiting).to_contain_text(f"{team}/yearly")
 
 
 def edit(page: Page, job: str) -> Locator:

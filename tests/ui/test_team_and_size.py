@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import nbformat
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -23,6 +22,7 @@ from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import violations
 from tests.ui.complaints import hear
 from tests.ui.conftest import choose_from_palette, running_jupyterlab, running_platform
+from tests.ui.runs import rest
 
 pytestmark = pytest.mark.browser
 
@@ -37,7 +37,7 @@ sizes:
 
 
 class Site:
-    """A Hub with the platform behind it, and the JupyterLab of ada, who is in three teams."""
+    """A Hub with the platform behind it, and the JupyterLab of ada, who is in four teams."""
 
     def __init__(self, hub: RunningHub, home: Path) -> None:
         self.hub = hub
@@ -67,13 +67,11 @@ class Site:
 
     def job(self, job: str) -> dict[str, object]:
         """What ada is told of a job."""
-        answer = httpx.get(
-            f"{self.lab.url}element/api/v1/jobs/{job}",
-            headers={"Authorization": f"token {JUPYTER_TOKEN}"},
-            trust_env=False,
-        )
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json()["job"])
+        return dict(rest(self.lab, "GET", f"/jobs/{job}")["job"])
+
+    def runs(self) -> list[dict[str, object]]:
+        """What ada is told of runs."""
+        return list(rest(self.lab, "GET", "/runs")["items"])
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +81,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     token_file.write_text(ELEMENT_TOKEN)
     with contextlib.ExitStack() as stack:
         hub = stack.enter_context(running_hub(home / "hub", CONFIG))
-        grown(hub, "ada", "ada:lead", "ml:member", "ops:viewer")
-        grown(hub, "eve", "eve:lead", "ml:lead", "ops:lead")
+        grown(hub, "ada", "ada:lead", "ml:member", "ops:viewer", "web:lead")
+        grown(hub, "eve", "eve:lead", "ml:lead", "ops:lead", "web:member")
         site = Site(hub, home)
         site.data.mkdir(parents=True)
         (site.data / "sizes.yaml").write_text(SIZES)
@@ -101,6 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "ELEMENT_ENVIRONMENTS": "false",
             "JUPYTERHUB_API_TOKEN": token(hub, "ada"),
             "JUPYTERHUB_USER": "ada",
+            "ELEMENT_TEAM": "web",  # as if she had started it for that team
         }
         site.lab = stack.enter_context(running_jupyterlab(home / "lab", variables))
         yield site
@@ -134,8 +133,10 @@ def test_a_job_gets_the_team_and_the_size_that_are_chosen_and_both_are_remembere
 ):
     dialog = open_dialog(page)
     team, size = dialog.get_by_label("Team"), dialog.get_by_label("Size")
-    expect(team.get_by_role("option")).to_have_text(["ada", "ml"])  # not where she only looks
-    expect(team).to_have_value("ada")
+    expect(team.get_by_role("option")).to_have_text(
+        ["ada", "ml", "web"]
+    )  # not where she only looks
+    expect(team).to_have_value("web")
     expect(size.get_by_role("option")).to_have_text(
         ["Small: 0.1 CPUs, 64 MiB", "Huge: 1000 CPUs, 900 TiB, 2 GPUs"]
     )
@@ -214,3 +215,76 @@ def test_a_job_that_is_handed_over_says_so_until_it_is_taken(site: Site, page: P
     expect(row).not_to_contain_text("handed it over")
     expect(row.get_by_role("button", name="Take over")).to_have_count(0)
     assert site.job("ml/given")["owner"] == "ada"
+
+
+def test_a_lead_hands_a_job_over_and_the_one_who_gets_it_is_asked(site: Site, page: Page):
+    nbformat.write(nbformat.v4.new_notebook(), site.lab.root / "handed.ipynb")
+    site.command("ada", "schedule", "handed.ipynb", "--team", "web", "--cron", "daily")
+    choose_from_palette(page, "Jobs")
+    page.get_by_role("tab", name="Schedules").click()
+    row = page.get_by_role("row").filter(has_text="handed.ipynb")
+
+    row.get_by_role("button", name="Hand over…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("To a member of the team web, who then takes it")
+    dialog.get_by_role("textbox").fill("nobody")
+    dialog.get_by_role("button", name="Hand over").click()
+    expect(page.locator(".jp-ElementJobs").get_by_role("alert")).to_contain_text("nobody")
+    assert site.job("web/handed")["owner"] == "ada"
+
+    row.get_by_role("button", name="Hand over…").click()
+    dialog.get_by_role("textbox").fill("eve")
+    dialog.get_by_role("textbox").press("Enter")
+    expect(row).to_contain_text("ada has handed it over to eve, who has not taken it yet")
+    assert site.job("web/handed")["owner"] == "eve"
+
+
+def test_a_job_is_taken_over_in_the_dialog_that_edits_it(site: Site, page: Page):
+    nbformat.write(nbformat.v4.new_notebook(), site.lab.root / "taken.ipynb")
+    site.command("eve", "schedule", "taken.ipynb", "--team", "ml", "--cron", "daily")
+    choose_from_palette(page, "Jobs")
+    page.get_by_role("tab", name="Schedules").click()
+    row = page.get_by_role("row").filter(has_text="taken.ipynb")
+    row.get_by_role("button", name="Edit").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("It belongs to the team ml and runs as eve.")
+    mine = dialog.get_by_role("checkbox", name="Take it over: from now on it runs as you")
+    expect(mine).not_to_be_checked()
+
+    mine.check()
+    assert violations(page, ".jp-ElementSchedule") == []
+    dialog.get_by_role("button", name="Save").click()
+
+    expect(dialog).to_have_count(0)
+    assert site.job("ml/taken")["owner"] == "ada"
+    expect(row.get_by_role("button", name="Take over")).to_have_count(0)
+
+
+def test_a_viewer_sees_a_run_and_who_decides_about_more(site: Site, page: Page):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("print('looked at')")])
+    nbformat.write(notebook, site.lab.root / "watched.ipynb")
+    site.command("eve", "schedule", "watched.ipynb", "--team", "ops", "--size", "small")
+    site.command("eve", "jobs", "trigger", "ops/watched")
+    choose_from_palette(page, "Jobs")
+    row = page.get_by_role("row").filter(has_text="watched.ipynb")
+    for name in ("Stop", "Run again"):
+        expect(row.get_by_role("button", name=name)).to_have_count(0)
+
+    row.get_by_role("button", name="watched", exact=True).click()
+    view = page.locator(".jp-ElementRun").filter(has_text="watched")
+    expect(view).to_contain_text("You only look on in the team ops")
+    expect(view.locator(".jp-ElementRun-state")).to_contain_text(re.compile("Succeeded|Failed"))
+    for name in ("Stop", "Run again"):
+        expect(view.get_by_role("button", name=name)).to_have_count(0)
+
+
+def test_one_click_runs_for_the_team_for_which_the_server_was_started(site: Site, page: Page):
+    nbformat.write(nbformat.v4.new_notebook(), site.lab.root / "clicked.ipynb")
+    page.get_by_role("region", name="File Browser Section").get_by_text("clicked.ipynb").click(
+        button="right"
+    )
+    page.get_by_role("menuitem", name="Run in Background Now").click()
+    expect(page.get_by_role("alert").filter(has_text="Running clicked.ipynb")).to_be_visible()
+
+    (run,) = (run for run in site.runs() if run["notebook"] == "clicked.ipynb")
+    assert (run["team"], run["owner"]) == ("web", "ada")

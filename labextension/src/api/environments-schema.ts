@@ -209,6 +209,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/snapshots/{snapshot_id}/origin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** where a notebook lies that was scheduled from here */
+        get: operations["snapshotOrigin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -857,6 +874,14 @@ export interface components {
             environment_id: string | null;
         };
         /**
+         * SnapshotOrigin
+         * @description Where a notebook of a snapshot lies, as JupyterLab knows it; null when that is not known.
+         */
+        SnapshotOrigin: {
+            /** Path */
+            path: string | null;
+        };
+        /**
          * SnapshotRequest
          * @description Which notebook: its path as JupyterLab knows it.
          */
@@ -890,6 +915,11 @@ export interface components {
             file_count: number;
             /** Warnings */
             warnings: string[];
+            /**
+             * Team
+             * @default null
+             */
+            team: string | null;
         };
         /**
          * TrustRequest
@@ -1314,6 +1344,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TakenSnapshot"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    snapshotOrigin: {
+        parameters: {
+            query: {
+                notebook: string;
+            };
+            header?: never;
+            path: {
+                snapshot_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotOrigin"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

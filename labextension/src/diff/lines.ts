@@ -8,17 +8,6 @@ export interface ILine {
   readonly text: string;
 }
 
-/** The lines of a unified diff, without the two that name its sides; null where others are left out. */
-export function linesOf(diff: string): (ILine | null)[] {
-  return diff
-    .trimEnd()
-    .split('\n')
-    .slice(2)
-    .map(line =>
-      line.startsWith('@') ? null : { mark: line.charAt(0) as ILine['mark'], text: line.slice(1) }
-    );
-}
-
 /** How many pairs of lines are compared; of longer texts, all between what they share differs. */
 const MOST_PAIRS = 4_000_000;
 

@@ -118,6 +118,8 @@ async function submit(
       snapshot_id: snapshot.snapshot_id,
       parameters: values as RunRequest['parameters'],
       ...place,
+      // where nobody has chosen one, the one for which this server was started
+      team: place.team ?? snapshot.team ?? undefined,
       trigger: 'manual',
       idempotency_key: UUID.uuid4()
     }

@@ -145,6 +145,11 @@ function Buttons({ model, run, actions, trans }: IProps & { run: Run }): React.R
           onClick={() => actions.openOutput()}
         />
       ) : null}
+      {mayRun ? null : (
+        <p className="jp-ElementAside">
+          {trans.__('You only look on in the team %1; its leads decide who may do more.', run.team)}
+        </p>
+      )}
     </div>
   );
 }

@@ -1,7 +1,7 @@
 /**
  * Which notebooks are no longer as they were when they were scheduled.
  */
-import { notebookOf } from '../schedule/remembered';
+import { originOf } from '../origin';
 import type { IServices } from '../services';
 import type { StoredJob } from './words';
 import { idOf } from './words';
@@ -14,19 +14,23 @@ export interface IDrift {
 
 /**
  * Compare the notebook of a job with the one in its snapshot; null when they are the same, or when
- * that cannot be told: only of what was scheduled from here is it known where the notebook lies.
+ * that cannot be told: only of what a person has scheduled is it known where the notebook lies.
  */
 export async function driftOf(
   stored: StoredJob,
-  { client, contents, state }: IServices
+  { client, contents }: IServices
 ): Promise<IDrift | null> {
-  const path = await notebookOf(state, idOf(stored));
-  if (path === null || stored.job.tasks.length !== 1) {
+  const path = stored.job.tasks.length === 1 ? await originOf(stored, client) : null;
+  if (path === null) {
     return null;
   }
   try {
     const { hash, hash_algorithm } = await contents.get(path, { content: false, hash: true });
-    if (!hash || hash_algorithm !== 'sha256' || (await keptDigest(stored, state)) === hash) {
+    if (
+      !hash ||
+      hash_algorithm !== 'sha256' ||
+      window.localStorage.getItem(keyOf(stored)) === hash
+    ) {
       return null;
     }
     const { snapshot_id, tasks } = stored.job;
@@ -41,18 +45,14 @@ export async function driftOf(
 }
 
 /** The job is to go on with the notebook that it has, whatever this one is. */
-export async function keepNotebook(
-  stored: StoredJob,
-  { digest }: IDrift,
-  state: IServices['state']
-): Promise<void> {
-  await state?.save(keyOf(stored), digest);
-}
-
-async function keptDigest(stored: StoredJob, state: IServices['state']): Promise<unknown> {
-  return state?.fetch(keyOf(stored)).catch(() => undefined);
+export function keepNotebook(stored: StoredJob, { digest }: IDrift): void {
+  try {
+    window.localStorage.setItem(keyOf(stored), digest);
+  } catch {
+    // the browser keeps nothing more: it is asked again
+  }
 }
 
 function keyOf(stored: StoredJob): string {
-  return `element-jobs:kept-notebook:${idOf(stored)}`;
+  return `element:kept-notebook:${idOf(stored)}`;
 }

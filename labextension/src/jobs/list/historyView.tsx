@@ -9,7 +9,7 @@ import { Ago, Trouble, Waiting } from '../../environments/parts';
 import type { IElementClient } from '../../tokens';
 import { useAnswer } from './answer';
 import { changesBetween } from './changes';
-import { FilesView } from './filesView';
+import { ChangesView } from './changesView';
 import type { StoredJob } from './words';
 import { moment } from './words';
 
@@ -129,37 +129,7 @@ function Version({
           </div>
         </summary>
         {opened ? (
-          <>
-            {changes.length > 0 ? (
-              <dl className="jp-ElementChanges">
-                {changes.map(({ place, before, after }) => (
-                  <React.Fragment key={place}>
-                    <dt>{place}</dt>
-                    {before !== null ? (
-                      <dd>
-                        <span className="jp-ElementUnseen">{trans.__('Before:')}</span>
-                        <del>{before}</del>
-                      </dd>
-                    ) : null}
-                    {after !== null ? (
-                      <dd>
-                        <span className="jp-ElementUnseen">{trans.__('After:')}</span>
-                        <ins>{after}</ins>
-                      </dd>
-                    ) : null}
-                  </React.Fragment>
-                ))}
-              </dl>
-            ) : null}
-            {files ? (
-              <FilesView
-                before={before.job.snapshot_id}
-                after={version.job.snapshot_id}
-                client={client}
-                trans={trans}
-              />
-            ) : null}
-          </>
+          <ChangesView before={before} after={version} client={client} trans={trans} />
         ) : null}
       </details>
     </li>

@@ -72,10 +72,8 @@ export class SchedulesModel extends ListingModel<JobPage> {
   }
 
   /** Let a job go on with the notebook that it has. */
-  async keep(stored: StoredJob, drift: IDrift): Promise<void> {
-    this._drifts.delete(idOf(stored));
-    this.changed();
-    await keepNotebook(stored, drift, this._services.state);
+  keep(stored: StoredJob, drift: IDrift): void {
+    keepNotebook(stored, drift);
     this._settle(stored);
     this.changed();
   }

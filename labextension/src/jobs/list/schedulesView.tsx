@@ -216,11 +216,7 @@ function Row({
               busy={busy}
               onClick={() => void model.update(stored, drift)}
             />
-            <Act
-              label={trans.__('Keep')}
-              about={title}
-              onClick={() => void model.keep(stored, drift)}
-            />
+            <Act label={trans.__('Keep')} about={title} onClick={() => model.keep(stored, drift)} />
           </div>
         ) : null}
       </Cell>

@@ -10,6 +10,8 @@ import { problemOf } from '../../api/client';
 import type { components } from '../../api/schema';
 import type { Inspection, Parameter, Problem } from '../../api/types';
 import { EnvironmentModel } from '../../environments/model';
+import { originOf } from '../origin';
+import type { IElementClient } from '../../tokens';
 import type { IServices } from '../services';
 import { documentOf, kernelOf } from './document';
 import type { Faults, IForm } from './form';
@@ -31,7 +33,7 @@ import { PreviewModel } from './preview';
 import type { Size } from './place';
 import { Places } from './place';
 import type { IGiven } from './remembered';
-import { notebookOf, remembered } from './remembered';
+import { remembered } from './remembered';
 import type { Accepted, IExists, Sent } from './sending';
 import { Interrupted, Left, Sending } from './sending';
 import type { ITyped } from './values';
@@ -81,6 +83,10 @@ export class ScheduleModel extends VDomModel {
       this._jobId = subject.job;
     }
     void this.load();
+  }
+
+  get client(): IElementClient {
+    return this._services.client;
   }
 
   get state(): State {
@@ -341,7 +347,7 @@ export class ScheduleModel extends VDomModel {
   }
 
   private async _loadJob(id: string): Promise<boolean> {
-    const { client, contents, notebooks, state } = this._services;
+    const { client, contents, notebooks } = this._services;
     this._to({ kind: 'loading' });
     try {
       const [team, name] = id.split('/');
@@ -350,7 +356,7 @@ export class ScheduleModel extends VDomModel {
       this._stored = stored;
       this._form = formOf(stored.job);
       this._setParameters([]);
-      const path = (await notebookOf(state, id)) ?? task.notebook;
+      const path = (await originOf(stored, client)) ?? task.notebook;
       const there = await contents.get(path, { content: false }).catch(() => null);
       if (there && stored.job.tasks.length === 1) {
         this._turnTo(path, notebooks.find(open => open.context.path === path) ?? null);

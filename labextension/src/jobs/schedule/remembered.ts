@@ -1,5 +1,5 @@
 /**
- * What is remembered of a notebook: what it was given last, and the jobs made of it.
+ * What a notebook was given last.
  */
 import type { IStateDB } from '@jupyterlab/statedb';
 import type { ReadonlyPartialJSONObject } from '@lumino/coreutils';
@@ -30,21 +30,6 @@ export async function remembered(state: IStateDB | null, path: string): Promise<
   const found: unknown = await state?.fetch(keyOf(path)).catch(() => undefined);
   const { values, size, team } = isRecord(found) ? found : {};
   return { values: isRecord(values) ? values : {}, size: nameIn(size), team: nameIn(team) };
-}
-
-/** Keep where the notebook of a job lies; the job itself knows only its place in the project. */
-export async function rememberNotebook(
-  state: IStateDB | null,
-  job: string,
-  path: string
-): Promise<void> {
-  await state?.save(`element-jobs:notebook:${job}`, path);
-}
-
-/** Where the notebook of a job lay when it was saved from here. */
-export async function notebookOf(state: IStateDB | null, job: string): Promise<string | null> {
-  const kept = await state?.fetch(`element-jobs:notebook:${job}`).catch(() => undefined);
-  return typeof kept === 'string' ? kept : null;
 }
 
 function keyOf(path: string): string {

@@ -11,7 +11,7 @@ import type { ISnapshot } from '../../api/types';
 import { withPlatform } from '../platform';
 import type { IServices } from '../services';
 import type { JobInput, RunRequest } from './form';
-import { remember, rememberNotebook } from './remembered';
+import { remember } from './remembered';
 
 type Schemas = components['schemas'];
 
@@ -25,7 +25,8 @@ export interface IExists {
   kind: 'exists';
   job: JobInput;
   stored: Schemas['StoredJob'];
-  diff: string;
+  /** What it would be then; nothing of it is kept yet. */
+  replaced: Schemas['StoredJob'];
 }
 
 /** How a submission ends when nothing went wrong. */
@@ -85,7 +86,6 @@ export class Sending {
         body: job
       });
       if (path !== null) {
-        await rememberNotebook(state, `${job.team}/${job.name}`, path);
         await remember(state, path, { ...job, parameters: job.tasks[0].parameters });
       }
       return { kind: 'job', stored, next: await this._nextFire(job) };
@@ -95,12 +95,12 @@ export class Sending {
       }
     }
     const stored = await client.call('get', '/jobs/{team}/{name}', { path: place });
-    const { diff } = await client.call('put', '/jobs/{team}/{name}', {
+    const { stored: replaced } = await client.call('put', '/jobs/{team}/{name}', {
       path: place,
       query: { dry_run: true },
       body: job
     });
-    return { kind: 'exists', job, stored, diff };
+    return { kind: 'exists', job, stored, replaced };
   }
 
   /** Save the notebook; JupyterLab's own dialogs, such as on a conflict, wait for this one. */

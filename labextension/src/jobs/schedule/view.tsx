@@ -5,9 +5,9 @@ import { UseSignal } from '@jupyterlab/apputils';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { linesOf } from '../../diff/lines';
-import { Diff } from '../../diff/view';
 import { Trouble, Waiting } from '../../environments/parts';
+import { changesBetween } from '../list/changes';
+import { ChangesView } from '../list/changesView';
 import { Field, Group, Tick } from './fields';
 import type { CatchUp, Faults } from './form';
 import { hasSeveral } from './form';
@@ -92,8 +92,11 @@ function turnTo(element: Element | null | undefined): void {
   }
 }
 
-function ExistsView({ exists, trans }: IPart & { exists: IExists }): React.ReactElement {
-  const { stored, diff } = exists;
+function ExistsView({ exists, model, trans }: IPart & { exists: IExists }): React.ReactElement {
+  const { stored, replaced } = exists;
+  const isOther =
+    changesBetween(stored, replaced).length > 0 ||
+    stored.job.snapshot_id !== replaced.job.snapshot_id;
   return (
     <div role="alert" className="jp-ElementTrouble" tabIndex={-1} data-refused="">
       <strong>{trans.__('There is a job %1 already.', stored.job.name)}</strong>
@@ -104,11 +107,11 @@ function ExistsView({ exists, trans }: IPart & { exists: IExists }): React.React
           stored.saved_by,
           new Date(stored.saved_at).toLocaleString()
         )}{' '}
-        {diff
+        {isOther
           ? trans.__('Replace it, or choose another name. This would change:')
           : trans.__('It is just like this one.')}
       </p>
-      {diff ? <Diff lines={linesOf(diff)} label={trans.__('Changes')} /> : null}
+      <ChangesView before={stored} after={replaced} client={model.client} trans={trans} />
     </div>
   );
 }

@@ -8,7 +8,7 @@ import type { Message } from '@lumino/messaging';
 import * as React from 'react';
 
 import type { Run } from '../../api/types';
-import { Ago, Button, Trouble, Waiting } from '../../environments/parts';
+import { Ago, Trouble, Waiting } from '../../environments/parts';
 import { FilesView } from '../../jobs/list/filesView';
 import { StateIcon } from '../../jobs/list/parts';
 import type { IServices } from '../../jobs/services';
@@ -107,7 +107,11 @@ export class ComparisonView extends VDomRenderer<ComparisonModel> {
             ) : null}
             <h1>{titleOf(first.run, second.run, trans)}</h1>
             <Facts first={first} second={second} services={this._services} />
-            <Live first={first} second={second} model={model} trans={trans} />
+            {hasEnded(first.run) && hasEnded(second.run) ? null : (
+              <p role="status">
+                {trans.__('Not all has ended yet: the cells are as they are now.')}
+              </p>
+            )}
             <Named first={first.run} second={second.run} trans={trans} />
             <h2>{trans.__('Cells')}</h2>
             {first.cells && second.cells ? (
@@ -126,9 +130,17 @@ export class ComparisonView extends VDomRenderer<ComparisonModel> {
     }
   }
 
-  /** Ask when it is first seen. */
+  protected onBeforeHide(message: Message): void {
+    super.onBeforeHide(message);
+    this.model.rest();
+  }
+
+  /** Ask when it is seen, unless all is known. */
   private _look(): void {
-    if (this.isVisible && this.model.state.kind === 'loading') {
+    const { state } = this.model;
+    const isOver =
+      state.kind === 'ready' && hasEnded(state.first.run) && hasEnded(state.second.run);
+    if (this.isVisible && !isOver) {
       void this.model.refresh();
     }
   }
@@ -237,28 +249,6 @@ function Facts({
         </details>
       )}
     </>
-  );
-}
-
-/** What of it is not the end, and the way to see more. */
-function Live({
-  first,
-  second,
-  model,
-  trans
-}: {
-  first: ISide;
-  second: ISide;
-  model: ComparisonModel;
-  trans: TranslationBundle;
-}): React.ReactElement | null {
-  return hasEnded(first.run) && hasEnded(second.run) ? null : (
-    <div className="jp-ElementActions">
-      <p role="status">
-        {trans.__('Not all has ended yet: the cells are as they were last saved.')}
-      </p>
-      <Button label={trans.__('Refresh')} busy={model.busy} onClick={() => void model.refresh()} />
-    </div>
   );
 }
 
