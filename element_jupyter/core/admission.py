@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,6 +14,7 @@ from pydantic import JsonValue
 from element_jupyter.core.errors import Conflict, Invalid, NotFound
 from element_jupyter.core.jobs import JobTask
 from element_jupyter.core.progress import RunRecord
+from element_jupyter.core.quotas.checking import Refusal
 from element_jupyter.core.runs import FireRecord
 from element_jupyter.core.schedules import Cron, Schedule
 
@@ -94,6 +95,15 @@ class Created:
 
 
 @dataclass(frozen=True)
+class Admitted:
+    """What starts now, and why what would start next does not fit within its limits."""
+
+    records: Sequence[RunRecord] = ()
+    refused: Mapping[str, Refusal] = field(default_factory=dict)
+    """By the ids of runs."""
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A run as the queue sees it; runs of one `group` (a DAG run) are one activity of their job."""
 
@@ -121,11 +131,15 @@ class Queue:
 
 
 def admit(
-    queue: Sequence[Waiting], places: int, active: Mapping[str, Collection[str]]
+    queue: Sequence[Waiting],
+    places: int,
+    active: Mapping[str, Collection[str]],
+    fits: Callable[[str], bool] = lambda _: True,
 ) -> list[str]:
     """Choose what starts now: the oldest first, passing over those whose job is busy enough.
 
-    `places` is how many more may run; `active` names each job's groups that run already.
+    `places` is how many more may run; `active` names each job's groups that run already; `fits`
+    is asked of each run that would start, and takes what that run needs.
     """
     busy = {job: set(groups) for job, groups in active.items()}
     chosen: list[str] = []
@@ -134,9 +148,11 @@ def admit(
             break
         if waiting.job is not None:
             groups = busy.setdefault(waiting.job, set())
-            if held(waiting, groups):
+            if held(waiting, groups) or not fits(waiting.run_id):
                 continue
             groups.add(waiting.group)
+        elif not fits(waiting.run_id):
+            continue
         chosen.append(waiting.run_id)
     return chosen
 

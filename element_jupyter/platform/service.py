@@ -14,12 +14,13 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import setproctitle
@@ -40,6 +41,7 @@ from element_jupyter.adapters.job_files.named import is_named
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.kernelspecs import installed_kernels
 from element_jupyter.adapters.local_runs import Fork, LocalRuns
+from element_jupyter.adapters.sql.allocation_store import SqlAllocations
 from element_jupyter.adapters.sql.audit_log import SqlAuditLog
 from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
@@ -51,10 +53,9 @@ from element_jupyter.core.jobs import Job
 from element_jupyter.core.orchestration import Orchestrator
 from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
-from element_jupyter.core.sizes import Sizes
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
-from element_jupyter.platform.admin_files import sizes
+from element_jupyter.platform.admin_files import quotas, sizes
 from element_jupyter.platform.airflow_home import USERNAME
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
@@ -72,6 +73,7 @@ from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
 from element_jupyter.service.mounted import LOOPBACK, Mounted
 from element_jupyter.service.owners import Owners
+from element_jupyter.service.quotas import QuotaKeeper
 from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
@@ -176,7 +178,8 @@ async def _composed(
     local_runs = LocalRuns(
         functools.partial(restore, blobs), _runners_environment(), _forker(data.run / "runner.sock")
     )
-    hub_runs = _hub_runs(stack, hub, local_runs, known_sizes) if hub else None
+    servers = _hub_servers(stack, hub) if hub else None
+    hub_runs = HubRuns(servers, local_runs, lambda: known_sizes().default) if servers else None
     provisioner = hub_runs or local_runs
     stack.callback(provisioner.close)
     limits = SnapshotLimits(
@@ -190,6 +193,12 @@ async def _composed(
 
     snapshots = SnapshotRights(blobs, uploads, [uploads.is_of_a_run, of_a_job])
     owners = Owners(people.person if people else None)
+    keeper = QuotaKeeper(
+        SqlAllocations(engine),
+        quotas(settings),
+        known_sizes,
+        people.person if people else None,
+    )
     checks = JobChecks(
         blobs,
         clock,
@@ -221,7 +230,9 @@ async def _composed(
         check=checks.check_run,
         clock=clock,
         owners=owners,
+        quotas=keeper,
     )
+    keeper.freed = runs.look_again
     await runs.start()
     stack.push_async_callback(runs.close)
     _wind_down_when_told(stack, runs)
@@ -245,10 +256,13 @@ async def _composed(
         now=_now,
         fires_here=fires_here,
     )
-    for name, work in (
+    watching: list[tuple[str, Coroutine[Any, Any, None]]] = [
         ("watch job files", files.watch()),
         ("collect blobs", _collect(blobs, files, run_store, uploads)),
-    ):
+    ]
+    if servers is not None:
+        watching.append(("compare allocations", keeper.keep_comparing(servers)))
+    for name, work in watching:
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_cancelled, task)
     person = Person(name=settings.owner, levels={settings.owner: Level.LEAD}, admin=True)
@@ -275,6 +289,7 @@ async def _composed(
             openapi=openapi_document,
             sizes=known_sizes,
             free=FreeNow(),
+            quotas=keeper,
             hub=hub is not None,
             launches=hub_runs,
         ),
@@ -292,12 +307,10 @@ def _public_host(settings: config.Element) -> set[str]:
     return {f"[{host}]" if ":" in host else host} if host else set()
 
 
-def _hub_runs(
-    stack: AsyncExitStack, hub: HubAccess, files: LocalRuns, sizes: Callable[[], Sizes]
-) -> HubRuns:
+def _hub_servers(stack: AsyncExitStack, hub: HubAccess) -> HubServers:
     servers = HubServers(hub.api_url, hub.token_file.read_text(encoding="ascii").strip())
     stack.push_async_callback(servers.close)
-    return HubRuns(servers, files, lambda: sizes().default)
+    return servers
 
 
 def _wind_down_when_told(stack: AsyncExitStack, runs: Runs) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +11,13 @@ from typing import Protocol
 from pydantic import JsonValue
 
 from element_jupyter.core.access import Person
-from element_jupyter.core.admission import Created, Queue
+from element_jupyter.core.admission import Admitted, Created, Queue
 from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.fires import Known
 from element_jupyter.core.jobs import StoredJob
 from element_jupyter.core.progress import RunRecord, TokenRecord
+from element_jupyter.core.quotas.allocations import Claim
+from element_jupyter.core.quotas.checking import Refusal
 from element_jupyter.core.resources.advice import Need
 from element_jupyter.core.runs import Event, FireRecord, Run, RunRequest, RunState, Trigger
 
@@ -71,7 +73,10 @@ class RunStore(Protocol):
     async def change(
         self, run_id: str, change: Callable[[RunRecord], RunRecord]
     ) -> tuple[RunRecord, RunRecord]: ...
-    async def admit(self, capacity: int, until: datetime) -> list[RunRecord]: ...
+    async def candidates(self) -> list[Run]: ...
+    async def admit(
+        self, capacity: int, until: datetime, claims: Mapping[str, Claim] | None = None
+    ) -> Admitted: ...
     async def renew(self, run_id: str, until: datetime) -> Run: ...
     async def renew_all(self, until: datetime) -> None: ...
     async def get(self, run_id: str) -> RunRecord | None: ...
@@ -102,6 +107,21 @@ class RunStore(Protocol):
         self, jobs: Sequence[str], count: int = 5
     ) -> dict[str, list[RunState]]: ...
     async def counts(self) -> dict[RunState, int]: ...
+
+
+class RunQuotas(Protocol):
+    """What runs may have; see `service.quotas`."""
+
+    async def check(self, run: Run) -> None:
+        """Return unless a run never fits.
+
+        Raises:
+            Forbidden: it is larger than a limit.
+        """
+        ...
+
+    async def claim(self, run: Run, at: datetime) -> Claim: ...
+    def waits_for(self, refusal: Refusal) -> str: ...
 
 
 class RunCheck(Protocol):

@@ -13,19 +13,21 @@ import os
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from element_jupyter.core.admission import told
+from element_jupyter.core.admission import Queue, told
 from element_jupyter.core.errors import Conflict, ElementError, Unavailable
 from element_jupyter.core.progress import RunRecord, ended, ended_silently
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef, Provisioner
+from element_jupyter.core.quotas.allocations import Claim
 from element_jupyter.core.runs import Run, RunSpec, RunState
 from element_jupyter.service import run_metrics
 from element_jupyter.service.owners import Owners
 from element_jupyter.service.run_files import OUTPUT
-from element_jupyter.service.run_ports import RunSettings, RunStore, Streams
+from element_jupyter.service.run_ports import RunQuotas, RunSettings, RunStore, Streams
 from element_jupyter.service.run_streams import RunStreams
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,18 @@ _RETRY_SECONDS: Final = 1.0
 """Between attempts while the database is away."""
 _LONG_AGO: Final = datetime.min.replace(tzinfo=UTC)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=1)
+_LOOK_AGAIN_SECONDS: Final = 15.0
+"""While a limit keeps something waiting, which time or an administrator may change."""
 _LINGER_SECONDS: Final = 60.0
 """How long the process of a run that has told its outcome may take to end."""
+
+
+@dataclass(frozen=True)
+class _Over:
+    """Why a run waits that has a place."""
+
+    limit: object
+    sentence: str
 
 
 class Supervisor:
@@ -50,16 +62,20 @@ class Supervisor:
         streams: Streams,
         provisioner: Provisioner,
         owners: Owners,
+        *,
+        quotas: RunQuotas | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
         self._provisioner = provisioner
         self._owners = owners
+        self._quotas = quotas
+        self._over: dict[str, _Over] = {}
         self.streams = RunStreams(settings, store, streams, self._has_ended)
         self._tasks: set[asyncio.Task[None]] = set()
         self._watched: dict[str, asyncio.Task[None]] = {}
         self._killed: set[str] = set()
-        self._places: dict[str, int] = {}
+        self._places: dict[str, tuple[int, object]] = {}
         self._admission = asyncio.Event()
         self._leases = asyncio.Event()
         self._unheard_until = _LONG_AGO
@@ -138,14 +154,42 @@ class Supervisor:
 
     # ----------------------------------------------------------------------------------- admission
 
-    async def _admit(self) -> None:
+    async def _admit(self) -> float | None:
+        """Let start what may; returns when to look again, where a limit keeps something waiting."""
         settings = self._settings
         capacity = settings.capacity if self._admits else 0
-        for record in await self._store.admit(capacity, _in(settings.provision_seconds)):
+        claims, over = await self._claims()
+        until = _in(settings.provision_seconds)
+        admitted = await self._store.admit(capacity, until, claims)
+        if self._quotas is not None:
+            for run_id, refusal in admitted.refused.items():
+                over[run_id] = _Over(refusal.bound, self._quotas.waits_for(refusal))
+        self._over = over
+        for record in admitted.records:
             self.streams.tell(record.run.run_id, RunState.STARTING)
             self._watch(record.run.run_id, self._provision(record))
         self._leases.set()
         await self._tell_places()
+        return _LOOK_AGAIN_SECONDS if over else None
+
+    async def _claims(self) -> tuple[dict[str, Claim] | None, dict[str, _Over]]:
+        """Return what the next runs need, and why that cannot be said of some."""
+        if self._quotas is None:
+            return None, {}
+        claims: dict[str, Claim] = {}
+        unclear: dict[str, _Over] = {}
+        now = datetime.now(UTC)
+        for run in await self._store.candidates():
+            try:
+                claims[run.run_id] = await self._quotas.claim(run, now)
+            except ElementError as error:
+                unclear[run.run_id] = _Over(None, f"{error.message} {error.hint}".strip())
+        return claims, unclear
+
+    def why_waits(self, queue: Queue, place: int) -> str:
+        """Say why the run at a place of the queue (1 is next) waits."""
+        over = self._over.get(queue.waiting[place - 1].run_id)
+        return over.sentence if over else queue.place(place, self._settings.capacity)
 
     async def _tell_places(self) -> None:
         queue = await self._store.queue()
@@ -153,11 +197,16 @@ class Supervisor:
         run_metrics.RUNS.labels("queued").set(len(queue.waiting))
         run_metrics.RUNS.labels("executing").set(queue.executing)
         places = {waiting.run_id: place for place, waiting in enumerate(queue.waiting, 1)}
+        stand: dict[str, tuple[int, object]] = {}
         for run_id, place in places.items():
-            if self._places.get(run_id) != place and told(place):
-                reason = queue.place(place, self._settings.capacity)
-                self.streams.tell(run_id, RunState.QUEUED, reason, place)
-        self._places = places
+            over = self._over.get(run_id)
+            stand[run_id] = place, over and over.limit
+            before = self._places.get(run_id)
+            # the numbers of a limit change all the time, which is not news
+            news = before is not None and before[0] == place
+            if before != stand[run_id] and (news or told(place)):
+                self.streams.tell(run_id, RunState.QUEUED, self.why_waits(queue, place), place)
+        self._places = stand
 
     # ---------------------------------------------------------------------------------- processes
 

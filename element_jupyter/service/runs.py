@@ -35,7 +35,14 @@ from element_jupyter.core.values import Value
 from element_jupyter.service import owners as owning
 from element_jupyter.service.owners import Owners
 from element_jupyter.service.run_files import OUTPUT
-from element_jupyter.service.run_ports import JobSource, RunCheck, RunSettings, RunStore, Streams
+from element_jupyter.service.run_ports import (
+    JobSource,
+    RunCheck,
+    RunQuotas,
+    RunSettings,
+    RunStore,
+    Streams,
+)
 from element_jupyter.service.run_requests import Requests
 from element_jupyter.service.run_supervisor import Supervisor
 
@@ -65,13 +72,17 @@ class Runs:
         check: RunCheck,
         clock: WallClock,
         owners: Owners | None = None,
+        quotas: RunQuotas | None = None,
     ) -> None:
         self._settings = settings
         self._owners = owners or Owners()
         self._check = check
         self._store = store
         self._requests = Requests(settings, store, jobs, clock)
-        self._supervisor = Supervisor(settings, store, streams, provisioner, self._owners)
+        self._quotas = quotas
+        self._supervisor = Supervisor(
+            settings, store, streams, provisioner, self._owners, quotas=quotas
+        )
         self._streams = self._supervisor.streams
 
     async def start(self) -> None:
@@ -96,13 +107,18 @@ class Runs:
         for record in await self._store.executing():
             await self.stop(record.run.run_id, reason)
 
+    def look_again(self) -> None:
+        """Look at the queue again: something else than a run has made room."""
+        self._supervisor.wake()
+
     # --------------------------------------------------------------------------------------- asking
 
     async def create(self, request: RunRequest, who: Person) -> tuple[Run, bool]:
         """Add a run to the queue; False when the request means one that is there already.
 
         Raises:
-            Invalid, NotFound, Forbidden: it can never work, or is not theirs to ask.
+            Invalid, NotFound, Forbidden: it can never work, is not theirs to ask, or is larger
+                than a limit.
             EnvironmentFailed: its environment cannot be locked.
             Conflict: its fire must not run, by the job's catch-up policy; its job does not run as
                 its owner; or an input is missing.
@@ -113,6 +129,8 @@ class Runs:
         held = await self._held(wanted.job)
         pin = await self._check(wanted.record.run, request, who, now)
         record = wanted.record.changed(**pinned(pin))
+        if self._quotas is not None:
+            await self._quotas.check(record.run)
 
         def refused(known: Known) -> FireRecord | None:
             if held is not None and (wanted.ask is None or known.state is FireState.RAN):
@@ -204,7 +222,7 @@ class Runs:
             place = places.get(run.run_id)
             if place is None or run.state is not RunState.QUEUED:
                 return run
-            reason = queue.place(place, self._settings.capacity)
+            reason = self._supervisor.why_waits(queue, place)
             return run.model_copy(update={"queue_position": place, "reason": reason})
 
         return [placed(run) for run in runs]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.audit import Audit
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
+    from element_jupyter.service.quotas import QuotaKeeper
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.runs import Runs
     from element_jupyter.service.snapshot_rights import SnapshotRights
@@ -48,6 +49,7 @@ class Services:
     openapi: Callable[[], dict[str, Any]]
     sizes: Callable[[], Sizes]
     free: Callable[[], Awaitable[Free]]
+    quotas: QuotaKeeper
     hub: bool = False
     """Whether people sign in at a Hub."""
     launches: Launches | None = None

@@ -159,10 +159,10 @@ async def test_a_run_that_is_not_there_cannot_be_changed(store):
 async def test_two_control_planes_never_admit_more_than_there_are_places(store):
     waiting = [await add(store) for _ in range(10)]
     admitted = await asyncio.gather(*(store.admit(3, LATER) for _ in range(8)))
-    chosen = [record.run.run_id for records in admitted for record in records]
+    chosen = [record.run.run_id for each in admitted for record in each.records]
     assert chosen == waiting[:3]
     await store.change(chosen[1], into(RunState.FAILED))
-    assert [record.run.run_id for record in await store.admit(3, LATER)] == [waiting[3]]
+    assert [record.run.run_id for record in (await store.admit(3, LATER)).records] == [waiting[3]]
 
 
 async def test_a_busy_job_waits_and_lets_others_pass(store):
@@ -173,15 +173,17 @@ async def test_a_busy_job_waits_and_lets_others_pass(store):
     ]
     same = await add(store, a_run(job="sales/a", dag_run_id="1", task="other", max_active=1))
     other = await add(store, a_run(job="sales/b", dag_run_id="1", max_active=1))
-    admitted = [record.run.run_id for _ in range(3) for record in await store.admit(9, LATER)]
+    admitted = [
+        record.run.run_id for _ in range(3) for record in (await store.admit(9, LATER)).records
+    ]
     assert set(admitted) == {first, same, other}
     queue = await store.queue()
     assert [waiting.run_id for waiting in queue.waiting] == held
     assert queue.place(1, 9) == "Another run of this job must end first (max_active is 1)."
     await store.change(first, into(RunState.FAILED))
-    assert await store.admit(9, LATER) == []
+    assert not (await store.admit(9, LATER)).records
     await store.change(same, into(RunState.FAILED))
-    assert [record.run.run_id for record in await store.admit(9, LATER)] == held[:1]
+    assert [record.run.run_id for record in (await store.admit(9, LATER)).records] == held[:1]
 
 
 async def test_leases_are_renewed_expire_and_tell_when(store):

@@ -91,6 +91,7 @@ def test_no_path_leads_out_of_where_it_belongs(both: HubPlane, live, route: Rout
         "name": "nightly",
         "version": "1",
         "run_id": live,
+        "allocation_id": f"s-{'0' * 26}",
         "snapshot_id": MANIFEST.snapshot_id,
         "digest": min(MANIFEST.digests),
         "path": "sales.ipynb" if "snapshots" in route.path else "result.txt",

@@ -37,6 +37,13 @@ GET /audit                                       401 401 403 403 403 403 403 200
 GET /audit/chain                                 401 401 403 403 403 403 403 200 403 403 403 403
 GET /audit/verification                          401 401 403 403 403 403 403 200 403 403 403 403
 GET /sizes                                       401 401 403 200 200 200 200 200 200 403 403 403
+GET /quota                                       401 401 403 200 200 200 200 200 200 403 403 403
+GET /quota team                                  401 401 403 403 200 200 200 200 200 403 403 403
+GET /allocations                                 401 401 403 200 200 200 200 200 200 403 403 403
+GET /allocations team                            401 401 403 403 403 403 200 200 403 403 403 403
+POST /allocations                                401 401 403 403 403 403 403 403 403 204 403 403
+POST /allocations run                            401 401 403 403 403 403 403 403 403 403 403 403
+POST /allocations/{allocation_id}/release        401 401 403 403 403 403 403 403 403 204 403 403
 GET /jobs                                        401 401 403 200 200 200 200 200 200 403 403 403
 GET /jobs/{team}/{name}                          401 401 403 403 200 200 200 200 200 403 403 403
 PUT /jobs/{team}/{name} title                    401 401 403 403 403 200 200 200 403 403 403 403
@@ -81,6 +88,17 @@ POST /runs/{run_id}/ended                        401 401 403 403 403 403 403 403
 """
 BLOB = b"a file of anybody's"
 DIGEST = hashlib.sha256(BLOB).hexdigest()
+ALLOCATION = {
+    "id": f"s-{'0' * 26}",
+    "kind": "editor",
+    "person": "mia",
+    "team": "sales",
+    "size": "small",
+    "cpu": 1,
+    "memory_bytes": 1 << 30,
+    "gpu": 0,
+    "begun_at": "2026-11-22T06:00:00Z",
+}
 BODIES: dict[str, Any] = {
     "PUT /jobs/{team}/{name} title": JOB | {"title": "Sales of the night"},
     "PUT /jobs/{team}/{name} what-it-executes": JOB
@@ -104,6 +122,9 @@ BODIES: dict[str, Any] = {
     "POST /runs/{run_id}/events": {"events": []},
     "POST /runs/{run_id}/launch": {"ticket": "made up", "person": "mia"},
     "POST /runs/{run_id}/ended": {},
+    "POST /allocations": {"allocation": ALLOCATION},
+    "POST /allocations run": {"allocation": ALLOCATION | {"kind": "run"}},
+    "POST /allocations/{allocation_id}/release": {"ended_at": "2026-11-22T07:00:00Z"},
 }
 UPLOADS = {
     "PUT /blobs/{digest}": BLOB,
@@ -111,6 +132,8 @@ UPLOADS = {
     "PUT /runs/{run_id}/artifacts/{path}": b"what a run leaves",
 }
 QUERIES = {
+    "GET /quota team": {"team": "sales", "size": "small"},
+    "GET /allocations team": {"team": "sales"},
     "GET /usage/advice job": {"job": "sales/nightly"},
     "GET /usage/advice notebook": {"notebook": "sales.ipynb"},
 }
@@ -162,6 +185,7 @@ def test_an_endpoint_answers(row, both: HubPlane, live, stopped):
         version=both.saved()["version"],
         run_id=stopped if path.endswith("/stop") else live,
         snapshot_id=MANIFEST.snapshot_id,
+        allocation_id=ALLOCATION["id"],
         path="sales.ipynb" if "snapshots" in path else "result.txt",
         digest=DIGEST if path == "/blobs/{digest}" else min(MANIFEST.digests),
     )

@@ -22,6 +22,8 @@ from element_jupyter.core.errors import (
 _TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 """The Hub answers a start when the server is up, or after its `slow_spawn_timeout` of 10 s."""
 
+_PAGE: Final = 100
+
 _REFUSALS: Final[dict[int, type[ElementError]]] = {
     HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.NOT_FOUND: NotFound,
@@ -89,14 +91,19 @@ class HubServers:
         Raises:
             Unavailable: the Hub does not answer.
         """
-        answer = await self._ask("GET", "/users", params={"state": "active", "limit": 200})
-        if answer.is_error:
-            raise _refusal(answer.status_code, _sentence(answer))
-        return {
-            (person["name"], name)
-            for person in answer.json()
-            for name in person.get("servers") or {}
-        }
+        found: set[tuple[str, str]] = set()
+        offset = 0
+        while True:
+            page = {"state": "active", "limit": _PAGE, "offset": offset}
+            answer = await self._ask("GET", "/users", params=page)
+            if answer.is_error:
+                raise _refusal(answer.status_code, _sentence(answer))
+            people = answer.json()
+            for person in people:
+                found.update((person["name"], name) for name in person.get("servers") or {})
+            if len(people) < _PAGE:
+                return found
+            offset += _PAGE
 
     async def stop(self, person: str, server: str) -> None:
         """Stop a server, and forget it unless it is an editor; does nothing when it is gone.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -29,6 +29,7 @@ from sqlalchemy.types import Text
 
 from element_jupyter.adapters.sql.database import reading, transaction
 from element_jupyter.adapters.sql.fire_store import fire_ran, fire_refused, fire_state
+from element_jupyter.adapters.sql.quota_book import Book, close, with_time
 from element_jupyter.adapters.sql.run_rows import (
     document_values,
     record_of,
@@ -43,15 +44,17 @@ from element_jupyter.adapters.sql.schema import (
     run_keys,
     runs,
 )
-from element_jupyter.core.admission import Created, Queue, Waiting, admit, unknown_run
+from element_jupyter.core.admission import Admitted, Created, Queue, Waiting, admit, unknown_run
 from element_jupyter.core.errors import Conflict
 from element_jupyter.core.fires import Known
 from element_jupyter.core.progress import RunRecord, TokenRecord
+from element_jupyter.core.quotas.allocations import Claim
+from element_jupyter.core.quotas.checking import Refusal
 from element_jupyter.core.resources.advice import Need
 from element_jupyter.core.runs import NEXT, FireRecord, Run, RunState, Trigger
 
 _ADMISSION_LOCK: Final = 0x61646D69  # any number, the same for every control plane
-_QUEUE_WINDOW: Final = 200
+_QUEUE_WINDOW: Final = 500
 """Queued runs that one admission looks at; those whose job is busy are not among them."""
 
 
@@ -174,6 +177,17 @@ class SqlRunStore:
             if new is not old and new not in NEXT[old]:
                 raise Conflict(f"The run {run_id} is {old}: it cannot become {new}.")
             await self._write(connection, before, after)
+            if new.ended and not old.ended:
+                run = after.run
+                await close(
+                    connection,
+                    run_id,
+                    run.finished_at or datetime.now(UTC),
+                    new,
+                    cpu_seconds=run.cpu_seconds,
+                    peak_memory_bytes=run.peak_memory_bytes,
+                    gpu_seconds=run.gpu_seconds,
+                )
         return before, after
 
     async def _write(
@@ -194,13 +208,32 @@ class SqlRunStore:
                 .values(changed)
             )
 
-    async def admit(self, capacity: int, until: datetime) -> list[RunRecord]:
-        """Let the oldest runs start for which there is a place; `until` is their deadline."""
+    async def candidates(self) -> list[Run]:
+        """List the queued runs that may start next, as far as their jobs let them."""
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(
+                select_records()
+                .where(runs.c.state == RunState.QUEUED, ~_held())
+                .order_by(runs.c.created_at, runs.c.run_id)
+                .limit(_QUEUE_WINDOW)
+            )
+            return [record_of(row).run for row in rows]
+
+    async def admit(
+        self, capacity: int, until: datetime, claims: Mapping[str, Claim] | None = None
+    ) -> Admitted:
+        """Let the oldest runs start for which there is a place; `until` is their deadline.
+
+        With `claims`, by run, only those that fit within their limits; what each gets is written
+        down in the same transaction, and its end by the `change` that ends the run.
+        """
+        now, given = datetime.now(UTC), claims or {}
+        refused: dict[str, Refusal] = {}
         async with transaction(self._engine) as connection:
             await connection.execute(select(func.pg_advisory_xact_lock(_ADMISSION_LOCK)))
             active, taken = await self._executing(connection)
             if taken >= capacity:
-                return []
+                return Admitted()
             rows = await connection.execute(
                 select(runs.c.run_id, runs.c.job, group.label("group"), runs.c.max_active)
                 .where(runs.c.state == RunState.QUEUED, ~_held())
@@ -208,9 +241,28 @@ class SqlRunStore:
                 .limit(_QUEUE_WINDOW)
                 .with_for_update(skip_locked=True, of=runs)
             )
-            chosen = admit([Waiting(*row) for row in rows], capacity - taken, active)
+            waiting = [Waiting(*row) for row in rows]
+            asked = [given[each.run_id] for each in waiting if each.run_id in given]
+            book = await Book.opened(connection, asked, now, locked=True)
+
+            def fits(run_id: str) -> bool:
+                if claims is None:
+                    return True
+                if run_id not in given:
+                    return False  # it was queued since
+                refusal = book.take(given[run_id])
+                if refusal is not None:
+                    refused[run_id] = refusal
+                return refusal is None
+
+            chosen = admit(waiting, capacity - taken, active, fits)
+            refused = {
+                run_id: await with_time(connection, refusal, now)
+                for run_id, refusal in refused.items()
+            }
             if not chosen:
-                return []
+                return Admitted(refused=refused)
+            await book.write(connection)
             await connection.execute(
                 update(runs)
                 .where(runs.c.run_id.in_(chosen), runs.c.state == RunState.QUEUED)
@@ -221,7 +273,7 @@ class SqlRunStore:
                 .where(runs.c.run_id.in_(chosen))
                 .order_by(runs.c.created_at, runs.c.run_id)
             )
-            return [record_of(row) for row in found]
+            return Admitted([record_of(row) for row in found], refused)
 
     async def renew(self, run_id: str, until: datetime) -> Run:
         """Renew a live run's lease and return the run as it is.

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    Numeric,
     Table,
     Text,
     column,
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from element_jupyter.core.quotas.allocations import AllocationKind
 from element_jupyter.core.runs import FireState, RunState
 
 metadata: Final = MetaData(
@@ -43,7 +45,7 @@ metadata: Final = MetaData(
 _TIME: Final = DateTime(timezone=True)
 
 
-def _one_of(name: str, states: type[RunState | FireState]) -> CheckConstraint:
+def _one_of(name: str, states: type[RunState | FireState | AllocationKind]) -> CheckConstraint:
     return CheckConstraint(column(name).in_([state.value for state in states]), name=name)
 
 
@@ -203,3 +205,37 @@ audit: Final = Table(
 Index("audit_acts", audit.c.act_id, unique=True)
 Index("audit_of_actor", audit.c.actor, audit.c.sequence)
 Index("audit_of_subject", audit.c.subject, audit.c.sequence)
+
+allocations: Final = Table(
+    "allocations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("server", Text, nullable=False),
+    Column("run_id", Text),
+    Column("job", Text),
+    Column("notebook", Text),
+    Column("team", Text, nullable=False),
+    Column("size", Text, nullable=False),
+    Column("cpu", Double, nullable=False),
+    Column("memory_bytes", BigInteger, nullable=False),
+    Column("gpu", Integer, nullable=False),
+    Column("price_per_hour", Numeric(12, 6)),
+    Column("begun_at", _TIME, nullable=False),
+    Column("ended_at", _TIME),
+    Column("ended_how", Text, nullable=False),
+    Column("cpu_seconds", Double),
+    Column("peak_memory_bytes", BigInteger),
+    Column("gpu_seconds", Double),
+    _one_of("kind", AllocationKind),
+    CheckConstraint("ended_at >= begun_at", name="time"),
+)
+"""What was given to whom; a row is added, and closed once, and nothing else of it changes."""
+
+_open: Final = allocations.c.ended_at.is_(None)
+Index("allocations_open", allocations.c.person, allocations.c.server, postgresql_where=_open)
+Index("allocations_open_of_team", allocations.c.team, postgresql_where=_open)
+Index("allocations_of_person", allocations.c.person, allocations.c.ended_at)
+Index("allocations_of_team", allocations.c.team, allocations.c.ended_at)
+Index("allocations_newest", allocations.c.begun_at, allocations.c.id)

@@ -4,6 +4,41 @@
  */
 
 export interface paths {
+    "/api/v1/allocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what was given to whom, newest first: your own; of a team, for its leads */
+        get: operations["list_allocations"];
+        put?: never;
+        /** Take what a server needs, within the limits; for the Hub only */
+        post: operations["reserve_allocation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/allocations/{allocation_id}/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take note that something has ended, and of what it used; for the Hub only */
+        post: operations["release_allocation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -308,6 +343,23 @@ export interface paths {
         };
         /** Get this document */
         get: operations["get_openapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say which limits count for you in a team, how much of them is used, and what fits now */
+        get: operations["get_quota"];
         put?: never;
         post?: never;
         delete?: never;
@@ -702,6 +754,174 @@ export interface components {
             reason: string;
         };
         /**
+         * Allocation
+         * @description What one server or run was given.
+         */
+        Allocation: {
+            /** Id */
+            id: string;
+            kind: components["schemas"]["AllocationKind"];
+            /** Person */
+            person: string;
+            /**
+             * Server
+             * @default
+             */
+            server: string;
+            /**
+             * Run Id
+             * @default null
+             */
+            run_id: string | null;
+            /**
+             * Job
+             * @default null
+             */
+            job: string | null;
+            /**
+             * Notebook
+             * @default null
+             */
+            notebook: string | null;
+            /** Team */
+            team: string;
+            /** Size */
+            size: string;
+            /** Cpu */
+            cpu: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Gpu */
+            gpu: number;
+            /**
+             * Price Per Hour
+             * @default null
+             */
+            price_per_hour: string | null;
+            /**
+             * Begun At
+             * Format: date-time
+             */
+            begun_at: string;
+            /**
+             * Ended At
+             * @default null
+             */
+            ended_at: string | null;
+            /**
+             * Ended How
+             * @default
+             */
+            ended_how: string;
+            /**
+             * Cpu Seconds
+             * @default null
+             */
+            cpu_seconds: number | null;
+            /**
+             * Peak Memory Bytes
+             * @default null
+             */
+            peak_memory_bytes: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds: number | null;
+        };
+        /**
+         * AllocationInput
+         * @description What one server or run was given.
+         */
+        AllocationInput: {
+            /** Id */
+            id: string;
+            kind: components["schemas"]["AllocationKind"];
+            /** Person */
+            person: string;
+            /**
+             * Server
+             * @default
+             */
+            server?: string;
+            /**
+             * Run Id
+             * @default null
+             */
+            run_id?: string | null;
+            /**
+             * Job
+             * @default null
+             */
+            job?: string | null;
+            /**
+             * Notebook
+             * @default null
+             */
+            notebook?: string | null;
+            /** Team */
+            team: string;
+            /** Size */
+            size: string;
+            /** Cpu */
+            cpu: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Gpu */
+            gpu: number;
+            /**
+             * Price Per Hour
+             * @default null
+             */
+            price_per_hour?: number | string | null;
+            /**
+             * Begun At
+             * Format: date-time
+             */
+            begun_at: string;
+            /**
+             * Ended At
+             * @default null
+             */
+            ended_at?: string | null;
+            /**
+             * Ended How
+             * @default
+             */
+            ended_how?: string;
+            /**
+             * Cpu Seconds
+             * @default null
+             */
+            cpu_seconds?: number | null;
+            /**
+             * Peak Memory Bytes
+             * @default null
+             */
+            peak_memory_bytes?: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds?: number | null;
+        };
+        /**
+         * AllocationKind
+         * @description What was given something.
+         * @enum {string}
+         */
+        AllocationKind: "editor" | "team-server" | "run";
+        /** AllocationPage */
+        AllocationPage: {
+            /** Items */
+            items: components["schemas"]["Allocation"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+        };
+        /**
          * Artifact
          * @description A file that a run left in its output directory.
          */
@@ -1009,6 +1229,30 @@ export interface components {
         Digests: {
             /** Digests */
             digests: string[];
+        };
+        /**
+         * Ended
+         * @description How an allocation ended, and what was used of it.
+         */
+        Ended: {
+            /**
+             * Ended At
+             * Format: date-time
+             */
+            ended_at: string;
+            /**
+             * How
+             * @default
+             */
+            how?: string;
+            /**
+             * @default {
+             *       "peak_memory_bytes": null,
+             *       "cpu_seconds": null,
+             *       "memory_kills": 0
+             *     }
+             */
+            spent?: components["schemas"]["Spent"];
         };
         /**
          * Entry
@@ -1576,6 +1820,12 @@ export interface components {
         /** JsonValue */
         JsonValue: unknown;
         /**
+         * Kind
+         * @description Limits of different kinds have nothing to do with one another.
+         * @enum {string}
+         */
+        Kind: "largest" | "at_once" | "budget" | "storage";
+        /**
          * Launch
          * @description What a single-use ticket is worth: the process of one run, and as whom to start it.
          */
@@ -2076,6 +2326,26 @@ export interface components {
             /** Events */
             events: components["schemas"]["EventInput"][];
         };
+        /**
+         * Reservation
+         * @description What a server of the Hub needs.
+         */
+        Reservation: {
+            allocation: components["schemas"]["AllocationInput"];
+            /** @default null */
+            level?: components["schemas"]["Level"] | null;
+            /**
+             * Begun
+             * @default false
+             */
+            begun?: boolean;
+        };
+        /**
+         * Resource
+         * @description What a limit is about, in the unit of its amount.
+         * @enum {string}
+         */
+        Resource: "cpu" | "memory_bytes" | "gpu" | "servers" | "runs" | "cpu_hours" | "gib_hours" | "gpu_hours" | "money" | "storage_bytes";
         /**
          * Run
          * @description One run as the record knows it.
@@ -2701,6 +2971,71 @@ export interface components {
         /** ScheduleInput */
         ScheduleInput: components["schemas"]["CronInput"] | components["schemas"]["OnceInput"] | components["schemas"]["OnAssetInput"];
         /**
+         * ShownLimit
+         * @description A limit that counts for the one who asks.
+         */
+        ShownLimit: {
+            /** Subject */
+            subject: string;
+            kind: components["schemas"]["Kind"];
+            resource: components["schemas"]["Resource"];
+            /** Limit */
+            limit: number;
+            /** Used */
+            used: number | null;
+            /** Unit */
+            unit: string;
+            /** Window */
+            window: string | null;
+            /** Frees At */
+            frees_at: string | null;
+            /** Until */
+            until: string | null;
+            /** Sentence */
+            sentence: string;
+        };
+        /**
+         * ShownQuota
+         * @description What the one who asks may use for a team, and whether something more fits now.
+         */
+        ShownQuota: {
+            /** Rule */
+            rule: string;
+            /** Team */
+            team: string;
+            /** Limits */
+            limits: components["schemas"]["ShownLimit"][];
+            /** Fits */
+            fits: boolean | null;
+            /** Never */
+            never: boolean;
+            /** Sentence */
+            sentence: string;
+            /** Hint */
+            hint: string;
+        };
+        /**
+         * Spent
+         * @description What they used; None where nothing counts it.
+         */
+        Spent: {
+            /**
+             * Peak Memory Bytes
+             * @default null
+             */
+            peak_memory_bytes?: number | null;
+            /**
+             * Cpu Seconds
+             * @default null
+             */
+            cpu_seconds?: number | null;
+            /**
+             * Memory Kills
+             * @default 0
+             */
+            memory_kills?: number;
+        };
+        /**
          * StateChanged
          * @description Told by the control plane, not by the runner: queued, starting, stopping, lost.
          */
@@ -2964,6 +3299,112 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_allocations: {
+        parameters: {
+            query?: {
+                /** @description What was started for this team. */
+                team?: string | null;
+                /** @description What this person started. */
+                person?: string | null;
+                /** @description What goes on, or what has ended. */
+                still_open?: boolean | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllocationPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    reserve_allocation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Reservation"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    release_allocation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                allocation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Ended"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_audit: {
         parameters: {
             query?: {
@@ -3634,6 +4075,42 @@ export interface operations {
                     "application/json": {
                         [key: string]: unknown;
                     };
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_quota: {
+        parameters: {
+            query?: {
+                /** @description Your own, when none is given. */
+                team?: string | null;
+                /** @description Whether something of this size fits now. */
+                size?: string | null;
+                /** @description What would be started. */
+                kind?: components["schemas"]["AllocationKind"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShownQuota"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
