@@ -75,22 +75,15 @@ class Cgroups:
                 if used is not None:
                     cache = _of_table(directory / "memory.stat", "inactive_file") or 0
                     found = MemoryGroup(limit, max(0, used - cache), directory)
-        hidden: int | None = None
         for directory in _upwards(self._memory):
             limit = _number(directory / "memory.limit_in_bytes")
-            if hidden is None:
-                # of all above, those included that a container hides
-                hidden = _of_table(directory / "memory.stat", "hierarchical_memory_limit")
-                limit = min(filter(None, [limit, hidden]), default=None)
-            if (
-                limit is not None
-                and limit < NO_LIMIT_BYTES
-                and (found is None or limit < found.limit_bytes)
-            ):
-                used = _number(directory / "memory.usage_in_bytes")
-                if used is not None:
-                    cache = _of_table(directory / "memory.stat", "total_inactive_file") or 0
-                    found = MemoryGroup(limit, max(0, used - cache), directory)
+            found = _lower(found, limit, directory)
+        if self._memory is not None:
+            # of all above, those included that a container hides; they hold all that can be seen
+            own = self._memory.directory / "memory.stat"
+            limit = _of_table(own, "hierarchical_memory_limit")
+            for directory in reversed(list(_upwards(self._memory))):
+                found = _lower(found, limit, directory)
         return found
 
     def memory_peak_bytes(self) -> int | None:
@@ -178,6 +171,17 @@ def places(root: Path = Path("/"), process: Path = Path("/proc/self")) -> dict[s
                     inner = PurePosixPath()
             found[controller] = Place(mounted, inner)
     return found
+
+
+def _lower(found: MemoryGroup | None, limit: int | None, directory: Path) -> MemoryGroup | None:
+    """Return a group of version 1 if its limit is lower than the one found, else that."""
+    if limit is None or limit >= min(NO_LIMIT_BYTES, found.limit_bytes if found else limit + 1):
+        return found
+    used = _number(directory / "memory.usage_in_bytes")
+    if used is None:
+        return found
+    cache = _of_table(directory / "memory.stat", "total_inactive_file") or 0
+    return MemoryGroup(limit, max(0, used - cache), directory)
 
 
 def _upwards(place: Place | None) -> Iterator[Path]:

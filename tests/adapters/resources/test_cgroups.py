@@ -126,6 +126,19 @@ def test_version_1_tells_a_limit_of_groups_that_cannot_be_seen(machine: Machine)
     assert machine.read().memory() == MemoryGroup(GIB, 10)
 
 
+def test_version_1_tells_what_all_in_the_group_with_the_limit_use(machine: Machine):
+    machine.legacy("memory", "/server/mine")
+    for place, limit, used in (("server", GIB, 70), ("server/mine", UNLIMITED, 10)):
+        here = f"sys/fs/cgroup/memory/{place}"
+        machine.write(f"{here}/memory.limit_in_bytes", limit)
+        machine.write(f"{here}/memory.usage_in_bytes", used)
+        machine.write(f"{here}/memory.max_usage_in_bytes", used + 5)
+        machine.write(f"{here}/memory.stat", f"hierarchical_memory_limit {GIB}")
+
+    assert machine.read().memory() == MemoryGroup(GIB, 70)
+    assert machine.read().memory_peak_bytes() == 75
+
+
 def test_without_limits_there_are_none(machine: Machine):
     machine.unified("/user.slice")
     machine.legacy("memory", "/")
