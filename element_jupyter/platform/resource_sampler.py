@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,6 +57,23 @@ class Places:
     project: Path
 
 
+def history_clock() -> float:
+    """Return seconds of a clock that never jumps, and goes on while the machine is suspended."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Two that never jump, in seconds."""
+
+    awake: Callable[[], float] = time.monotonic
+    """Stands still while the machine is suspended, as processes do."""
+    always: Callable[[], float] = history_clock
+    """Goes on then."""
+
+
 class Sampler:
     """One for a server; `measure` is called by one thread at a time."""
 
@@ -67,7 +84,10 @@ class Sampler:
         gpus: GpuReader,
         places: Places,
         variables: Mapping[str, str],
+        *,
+        clocks: Clocks = Clocks(),
     ) -> None:
+        self._clocks = clocks
         self._reader = reader
         self._groups = groups
         self._gpus = gpus
@@ -99,7 +119,7 @@ class Sampler:
         kernels = list(kernels)
         listed = {kernel.kernel_id for kernel in kernels}
         here = {kernel.kernel_id: kernel for kernel in kernels if kernel.pid is not None}
-        at = time.monotonic()
+        at = self._clocks.awake()
         kills = self._groups.oom_kills()
         self._kills.note(at, kills.group, kills.machine)
         owned = self._tree.read(
@@ -195,7 +215,7 @@ class Sampler:
         )
 
     def _remember(self, sample: Sample, there: Iterable[str]) -> None:
-        at = history_clock()
+        at = self._clocks.always()
         there = {_SERVER, *there}
         for gone in self.history.keys() - there:
             del self.history[gone]
@@ -209,7 +229,7 @@ class Sampler:
     def death(self, kernel: RunningKernel, exit_code: int | None) -> Death:
         """Say why a kernel has ended."""
         kills = self._groups.oom_kills()
-        self._kills.note(time.monotonic(), kills.group, kills.machine)
+        self._kills.note(self._clocks.awake(), kills.group, kills.machine)
         group, machine = self._kills.lately()
         memory_bytes, server = self._last_known.get(kernel.kernel_id, (None, None))
         seen = Evidence(
@@ -355,13 +375,6 @@ def _disk(name: Literal["home", "project"], path: Path) -> tuple[object, DiskUsa
     usage = DiskUsage(name=name, path=str(path), used_bytes=used_bytes, size_bytes=size_bytes)
     # quotas may tell two directories of one device apart
     return (device, size_bytes), usage
-
-
-def history_clock() -> float:
-    """Return seconds of a clock that never jumps, and goes on while the machine is suspended."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 def _cores_of_this_process() -> int:

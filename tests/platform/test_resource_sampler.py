@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from element_jupyter.adapters.resources.cgroups import Cgroups
 from element_jupyter.adapters.resources.processes import ProcFiles
 from element_jupyter.core.resources.gpus import Gpu
+from element_jupyter.core.resources.history import points
 from element_jupyter.core.resources.samples import KernelUsage, Sample
-from element_jupyter.platform.resource_sampler import FEW_PROCESSES, Places, Sampler
+from element_jupyter.platform.resource_sampler import FEW_PROCESSES, Clocks, Places, Sampler
 from element_jupyter.server.running_kernels import RunningKernel
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -37,6 +44,9 @@ class Machine:
     """Processes as `/proc` has them, the server being this process."""
 
     root: Path
+    awake: float = 0.0
+    """Its clocks, once it has its own."""
+    always: float = 0.0
 
     def process(
         self,
@@ -66,7 +76,13 @@ class Machine:
     def sampler(self) -> Sampler:
         places = Places(self.root, self.root)
         reader, groups = ProcFiles(self.root / "proc"), Cgroups(root=self.root)
-        return Sampler(reader, groups, NoGpus(), places, {})
+        clocks = Clocks(lambda: self.awake, lambda: self.always) if self.awake else Clocks()
+        return Sampler(reader, groups, NoGpus(), places, {}, clocks=clocks)
+
+    def passes(self, seconds: float, *, suspended: float = 0.0) -> None:
+        """Let time pass, of which the machine has slept through a part."""
+        self.awake += seconds - suspended
+        self.always += seconds
 
 
 @pytest.fixture
@@ -216,3 +232,77 @@ def test_a_kernel_that_has_gone_leaves_no_history(machine: Machine):
     sampler.measure([])
 
     assert set(sampler.history) == {"server"}
+
+
+def test_a_suspend_is_a_gap_and_no_time_in_which_kernels_were_idle(machine: Machine):
+    machine.passes(1000.0)
+    sampler = machine.sampler()
+    ticks = 0
+    for _ in range(3):
+        machine.process(KERNEL, os.getpid(), session=KERNEL, ticks=ticks)
+        sampler.measure([kernel()])
+        machine.passes(1.0)
+        ticks += 50
+
+    machine.passes(1800.0, suspended=1800.0)
+    machine.process(KERNEL, os.getpid(), session=KERNEL, ticks=ticks)
+
+    assert told(sampler.measure([kernel()])).cpu_cores == pytest.approx(0.5)
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    kept = sampler.history["k"].last(3600, machine.always, every_seconds=0)
+    times = [point.at for point in points(kept, machine.always, now)]
+    between = [(later - earlier).total_seconds() for earlier, later in pairwise(times)]
+    assert between == [pytest.approx(1.0), pytest.approx(1801.0)]
+
+
+def test_a_clock_that_is_set_to_another_time_changes_nothing_that_is_measured(machine: Machine):
+    machine.passes(1000.0)
+    sampler = machine.sampler()
+    for number, at in enumerate(("2026-11-22", "2031-01-01", "1999-12-31")):
+        machine.process(KERNEL, os.getpid(), session=KERNEL, ticks=30 * number)
+        with time_machine.travel(datetime.fromisoformat(f"{at}T12:00:00+00:00"), tick=False):
+            sample = sampler.measure([kernel()])
+        machine.passes(1.0)
+
+        assert sample.at.isoformat().startswith(at)
+        assert told(sample).cpu_cores == pytest.approx(0.3 if number else 0.0)
+    assert len(sampler.history["k"].last(3600, machine.always, every_seconds=0)) == 2
+
+
+SLEEPERS = """
+import os, signal
+os.setsid()
+if os.fork():
+    os._exit(0)
+for _ in range(5000):
+    if os.fork() == 0:
+        signal.pause()
+print(os.getpgid(0), flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.slow
+def test_among_5000_real_processes_a_sample_is_as_cheap():
+    """What `test_among_5000_processes…` says of files, on the machine that this is."""
+    places = Places(Path.home(), Path.cwd())
+    child = [sys.executable, "-S", "-c", "import signal; signal.pause()"]
+    sleepers = [sys.executable, "-S", "-c", SLEEPERS]
+    with subprocess.Popen(sleepers, stdout=subprocess.PIPE) as started:
+        group = int(started.stdout.readline())
+    try:
+        assert len(ProcFiles().pids()) > 5000
+        with subprocess.Popen(child, start_new_session=True) as process:
+            sampler = Sampler(ProcFiles(), Cgroups(), NoGpus(), places, {})
+            took = []
+            for _ in range(20):
+                began = time.thread_time()
+                sample = sampler.measure([kernel(process.pid)])
+                took.append(time.thread_time() - began)
+            process.kill()
+    finally:
+        os.killpg(group, signal.SIGKILL)
+
+    print(f"the first {took[0] * 1000:.1f} ms, the others {min(took) * 1000:.2f} ms")
+    assert told(sample).processes == 1
+    assert min(took) < 0.005
