@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import httpx
+import nbformat
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -113,3 +115,43 @@ def test_the_page_fits_a_narrow_window(hub, opened):
     box = page.get_by_role("group", name="Size").bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= 320
+
+
+HUNGRY = "held = []\nwhile True:\n    held.append(bytearray(b'1' * 20_000_000))"
+
+
+def test_a_kernel_that_the_size_has_killed_is_said_to_with_the_numbers_and_the_cell(hub, browser):
+    person = hub.person("max")
+    hub.ready(person, size="small")
+    cells = [*map(nbformat.v4.new_code_cell, ("x = 1", "y = 2", HUNGRY))]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    document = nbformat.v4.new_notebook(cells=cells, metadata=kernel)
+    with httpx.Client(
+        base_url=f"{hub.url}/user/{person}",
+        headers={"Authorization": f"token {hub.token_of(person)}"},
+        trust_env=False,
+    ) as server:
+        body = {"type": "notebook", "content": document}
+        server.put("/api/contents/train.ipynb", json=body).raise_for_status()
+    page = browser.new_page(locale="en-US", viewport={"width": 1280, "height": 800})
+    page.set_default_timeout(60_000)
+    page.goto(f"{hub.url}/hub/login?next=%2Fuser%2F{person}%2Flab%2Ftree%2Ftrain.ipynb")
+    page.get_by_label("Username").fill(person)
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Sign in").click()
+    status = page.locator(".jp-ElementStatus")
+    expect(status).to_contain_text("of 600 MiB", timeout=90_000)
+
+    page.locator(".jp-Notebook .jp-Cell").nth(2).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+
+    told = page.get_by_role("alert").filter(has_text="memory ran out")
+    expect(told).to_have_text(
+        re.compile(
+            r"train\.ipynb: The kernel was killed: memory ran out \(600 of 600 MiB, set by your hub\)\. "
+            r"It was at cell 3: held = \[\]"
+        ),
+        timeout=90_000,
+    )
+    expect(status).to_contain_text("of 600 MiB")
+    page.close()
