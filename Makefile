@@ -154,5 +154,6 @@ node_modules/.installed: package.json yarn.lock .yarnrc.yml | .venv/.synced-run 
 	@test -x /usr/sbin/slurmctld || $(APT) slurm-wlm munge
 	@test -x /usr/sbin/slapd || $(APT) slapd
 	@test -x /usr/sbin/samba || $(APT) samba-ad-dc samba-ad-provision
+	@test -x /usr/bin/prometheus || $(APT) prometheus
 	@compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || $(APT) postgresql
 	@touch $@

@@ -55,7 +55,7 @@ class ResourceMetrics(Collector):
             ("server_memory_limit_bytes", "Its limit", server.memory_limit_bytes),
             ("server_cpu_cores", "Cores that they keep busy", server.cpu_cores),
             ("server_cpu_limit_cores", "Their limit", server.cpu_limit_cores),
-            ("kernel_count", "Kernels that run", len(kernels)),
+            ("kernels", "Kernels that run", len(kernels)),
             ("kernel_memory_bytes", "Memory of all kernels together", sum(memory)),
             ("kernel_memory_max_bytes", "Memory of the largest kernel", max(memory, default=0)),
             ("kernel_cpu_cores", "Cores that all kernels together keep busy", sum(cores)),

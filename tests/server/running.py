@@ -44,6 +44,7 @@ def running_lab(
     python: str = sys.executable,
     extensions: tuple[str, ...] = ("element_jupyter",),
     variables: Mapping[str, str] | None = None,
+    base_url: str = "/user/a%40b/",
 ) -> Iterator[Lab]:
     """Start a Jupyter Server (or `jupyterlab`) whose every file is below `home`."""
     lab = Lab("", home / "notebooks", home / "element")
@@ -60,7 +61,7 @@ def running_lab(
         [
             *(python, "-m", program, "--no-browser", "--allow-root"),
             "--ServerApp.port=0",
-            "--ServerApp.base_url=/user/a%40b/",
+            f"--ServerApp.base_url={base_url}",
             f"--ServerApp.root_dir={lab.root}",
             f"--IdentityProvider.token={JUPYTER_TOKEN}",
             f"--ServerApp.jpserver_extensions={dict.fromkeys(extensions, True)}",

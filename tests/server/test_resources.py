@@ -314,7 +314,7 @@ async def test_prometheus_is_told_what_pages_are_told(lab: Lab, notebook: Notebo
     told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("element_"))
 
     assert float(told["element_server_memory_limit_bytes"]) == GIB
-    assert float(told["element_kernel_count"]) == len(sample["kernels"])
+    assert float(told["element_kernels"]) == len(sample["kernels"])
     assert float(told["element_kernel_memory_bytes"]) == pytest.approx(
         sum(each["memory_bytes"] for each in sample["kernels"]), rel=0.2
     )

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.server.running import JUPYTER_TOKEN, Lab
+from element_jupyter.platform.state import read_state
+from tests.fake_nvml import fake_nvml
+from tests.prometheus import PROGRAM, TOOL, configuration, running_prometheus
+from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
 from tests.ui.accessibility import THEMES, use_theme, violations
-from tests.ui.runs import OpenRun, finish, start, waits_for
+from tests.ui.runs import OpenRun, client, finish, start, waits_for
 
 pytestmark = pytest.mark.browser
 
+DASHBOARD = Path(__file__).parents[2] / "hub_config/grafana/element.json"
+METRICS = ("element_requests_total", "element_gpu_memory_bytes")
 SECTION = ".jp-ElementRun-resources"
 
 
@@ -69,3 +78,55 @@ def test_before_the_next_run_it_is_said_what_the_last_ones_needed(
         re.compile(r"The last 3 runs needed up to \d+ MiB of memory; the size Small is enough\.")
     )
     page.close()
+
+
+@pytest.fixture
+def jupyter(tmp_path: Path) -> Iterator[Lab]:
+    """A server with a GPU, at an address that Prometheus can ask: it writes no %40."""
+    nvml = fake_nvml(tmp_path / "nvml")
+    nvml.say("device 71 3000000000 80000000000 NVIDIA H100")
+    home = tmp_path / "jupyter"
+    with running_lab(home, base_url="/", variables=nvml.variables) as lab:
+        yield lab
+
+
+@pytest.mark.skipif(not PROGRAM.exists(), reason="Debian's package prometheus is not installed")
+def test_every_chart_of_the_dashboard_has_something_to_draw_in_a_real_prometheus(
+    lab_with_platform: Lab, jupyter: Lab, tmp_path: Path
+):
+    lab = lab_with_platform
+    assert finish(lab, start(lab, "counted.ipynb", "x = 1"))["state"] == "succeeded"
+    state = read_state(lab.data / "state.json")
+    assert state is not None
+    token = (lab.data / "token").read_text().strip()
+    jobs = {"element": (state.service_url, token), "jupyter": (jupyter.url, JUPYTER_TOKEN)}
+    for url, sign_in in (
+        (state.service_url, f"Bearer {token}"),
+        (jupyter.url, f"token {JUPYTER_TOKEN}"),
+    ):
+        told = httpx.get(
+            f"{url.rstrip('/')}/metrics", headers={"Authorization": sign_in}, trust_env=False
+        ).text
+        ours = [line for line in told.splitlines() if re.match(r"(# \w+ )?element_", line)]
+        checked = subprocess.run(
+            [TOOL, "check", "metrics"], input="\n".join(ours) + "\n", capture_output=True, text=True
+        )
+        assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", ""), url
+
+    empty, unnamed = set(), []
+    with (
+        client(jupyter) as page,
+        page.stream("GET", "element/api/v1/resources/events"),  # so that it is measured each second
+        running_prometheus(configuration(tmp_path, jobs), *METRICS) as prometheus,
+    ):
+        for panel in json.loads(DASHBOARD.read_text())["panels"]:
+            for target in panel.get("targets", ()):
+                series = prometheus.ask(target["expr"].replace("$__rate_interval", "1m"))
+                if not series:
+                    empty.add(target["expr"])
+                wanted = set(re.findall(r"{{(\w+)}}", target.get("legendFormat", "")))
+                unnamed += [panel["title"] for each in series if wanted - each["metric"].keys()]
+
+    # nothing came due
+    assert empty <= {"sum by (state) (increase(element_fires_total[1h]))"}
+    assert unnamed == []
