@@ -90,11 +90,13 @@ class ElementProxy(TraefikFileProviderProxy):
         return bcrypt.hashpw(self.traefik_api_password.encode(), salt).decode("ascii")
 
     async def _setup_traefik_dynamic_config(self) -> None:
-        if not (self.ssl_cert and self.ssl_key):
+        certificate, key = self.ssl_cert, self.ssl_key
+        if not (certificate and key):
             certificate, key = _certificate_of_nobody()
-            store = {"defaultCertificate": {"certFile": certificate, "keyFile": key}}
-            given = {"tls": {"stores": {"default": store}}}
-            self.extra_dynamic_config = {**given, **self.extra_dynamic_config}
+        store = {"defaultCertificate": {"certFile": certificate, "keyFile": key}}
+        # said always, since what is not said stays as the Hub that ran before has written it
+        extra: dict[str, Any] = self.trait_values()["extra_dynamic_config"]
+        self.extra_dynamic_config = {"tls": {"stores": {"default": store}}, **extra}
         await super()._setup_traefik_dynamic_config()
 
     async def _wait_for_route(self, routespec: str) -> None:

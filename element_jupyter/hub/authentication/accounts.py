@@ -52,7 +52,11 @@ create table if not exists links (
 """
 _NEVER = datetime.fromtimestamp(0, UTC).isoformat()
 """When the password was chosen of an account that has none."""
-_HASHER = PasswordHasher()
+_HASHER = PasswordHasher(parallelism=1)
+"""RFC 9106's second choice (64 MiB, three times over), in one lane: as dear to who guesses.
+
+With its four, each sign-in would take four cores from everybody else for a while.
+"""
 _NOBODYS_PASSWORD = _HASHER.hash(secrets.token_urlsafe())
 
 Teams = Mapping[Name, Level]

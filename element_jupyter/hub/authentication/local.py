@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,8 +22,11 @@ from element_jupyter.hub.authentication.teams import TeamsFromRules
 
 T = TypeVar("T")
 
-_AT_ONCE = 2
-"""Passwords that are compared at once: each takes 64 MiB and some tens of milliseconds."""
+_AT_ONCE = max(1, (os.cpu_count() or 1) // 2)
+"""Passwords that are compared at once: each takes 64 MiB, and a core for a tenth of a second.
+
+Half of the cores stay for the Hub itself and what people start, however many sign in.
+"""
 
 
 class ElementLocalAuthenticator(LimitedAttempts, TeamsFromRules):

@@ -13,7 +13,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import httpx
+import aiohttp
+from jupyterhub.httpclient import fetch
 
 from element_jupyter.core.confinement import Account
 from element_jupyter.core.errors import ElementError
@@ -24,7 +25,7 @@ from element_jupyter.core.values import Name
 LOOK_SECONDS: Final = 20
 """How often a server that runs is looked at, and its owner asked about."""
 _TOKEN_SECONDS: Final = 24 * 3600
-_TIMEOUT: Final = httpx.Timeout(30.0)
+_TIMEOUT: Final = aiohttp.ClientTimeout(30)
 
 
 class TeamPlaces(Protocol):
@@ -81,15 +82,18 @@ class Rights:
             return
         self._token = self._token or self._spawner.api_token or self._new_token()
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as client:
-                answer = await client.get(
-                    f"{self._spawner.hub.api_url}/user",
-                    headers={"Authorization": f"token {self._token}"},
-                )
-        except httpx.HTTPError as error:
+            # the Hub's own client: one of ours would read all certificates first, on the Hub's loop
+            answer = await fetch(
+                f"{self._spawner.hub.api_url}/user",
+                headers={"Authorization": f"token {self._token}"},
+                timeout=_TIMEOUT,
+                raise_for_status=False,
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
             self._spawner.log.warning("The Hub does not answer itself: %r", error)
             return
-        if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        answer.release()
+        if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             self._token = self._new_token()
 
     def _new_token(self) -> str:

@@ -182,7 +182,7 @@ class LocalMixin(Beneath):
         if not self.port:
             self.port = random_port()
         if held.run_id is None or not await self._forked_run(account, room):
-            self._execute(account, room)
+            await self._execute(account, room)
         self._ticks = _started_ticks(self.pid)
         room.entered(self.pid)
         self._watch()
@@ -204,21 +204,14 @@ class LocalMixin(Beneath):
         self.pid = forked.pid
         return True
 
-    def _execute(self, account: Account, room: Confinement) -> None:
+    async def _execute(self, account: Account, room: Confinement) -> None:
         command = [*self.cmd, *self.get_args()]
         if command[0] == "python":
             command[:1] = [sys.executable, "-P"]
+        become = _becomes(account, room.entrances, self._log_file())
         try:
-            self.proc = Popen(
-                command,
-                env=self.get_env(),
-                preexec_fn=_becomes(account, room.entrances, self._log_file()),  # noqa: PLW1509
-                stdin=DEVNULL,
-                stdout=DEVNULL,
-                stderr=DEVNULL,
-                start_new_session=True,
-                close_fds=True,
-            )
+            # which waits for the new process to have entered and executed
+            self.proc = await asyncio.to_thread(_executed, command, self.get_env(), become)
         except PermissionError as error:
             raise Unavailable(
                 f"The account {account.name} may not run {command[0]}.",
@@ -409,6 +402,21 @@ class LaunchMixin(Beneath):
 
     async def start(self) -> Any:
         return await self.launch()
+
+
+def _executed(
+    command: Sequence[str], environment: Mapping[str, str], become: Callable[[], None]
+) -> Popen[bytes]:
+    return Popen(
+        command,
+        env=environment,
+        preexec_fn=become,  # noqa: PLW1509
+        stdin=DEVNULL,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+        start_new_session=True,
+        close_fds=True,
+    )
 
 
 def _becomes(account: Account, entrances: Sequence[str], log: str) -> Callable[[], None]:
