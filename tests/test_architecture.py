@@ -26,7 +26,7 @@ FACES = {
     "hub": {
         *("jupyterhub", "tornado", "jupyterhub_traefik_proxy", "bcrypt", "argon2", "jinja2"),
         *("oauthenticator", "ldapauthenticator", "ldap3", "batchspawner", "kubespawner"),
-        "sqlalchemy",  # the Hub's own
+        *("aiohttp", "cryptography", "sqlalchemy"),  # the Hub's own
     },
     "service": {"tornado", "sqlalchemy", "prometheus_client"},
     "runner": {"papermill", "nbclient", "nbformat", "jupyter_client", "zmq"},
