@@ -21,6 +21,7 @@ from element_jupyter.cli.output import DataOption, JsonOption, Output
 from element_jupyter.cli.schedule import save
 from element_jupyter.core.errors import ElementError, Unavailable
 from element_jupyter.core.jobs import Job, JobTask
+from element_jupyter.core.places import AIRFLOW_PREFIX
 from element_jupyter.core.runs import Run, RunState, Trigger
 from element_jupyter.core.schedules import Once, describe
 from element_jupyter.platform.client import Local, connect, examples, start_platform
@@ -184,10 +185,14 @@ def _urls(local: Local) -> dict[str, Any]:
     state = local.state
     public = state.public_url if state else None
     airflow = state.airflow_url if state else None
+    if public and airflow:
+        airflow = public.rstrip("/") + AIRFLOW_PREFIX.rstrip("/")
     return {
         "public_url": public,
         "service_url": state.service_url if state else None,
-        "airflow_url": f"{public}services/airflow" if public and airflow else airflow,
+        "airflow_url": f"{public.rstrip('/')}{AIRFLOW_PREFIX.rstrip('/')}"
+        if public and airflow
+        else airflow,
         "airflow_passwords": None if public else str(local.data.airflow_passwords),
         "data_dir": local.config.data_dir,
     }

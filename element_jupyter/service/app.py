@@ -8,6 +8,7 @@ from typing import Any
 
 from tornado.web import Application
 
+from element_jupyter.core.places import SERVICE_PREFIX
 from element_jupyter.service import (
     account_routes,
     audit_routes,
@@ -41,7 +42,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-BEHIND_PROXY = "/services/element"
+BEHIND_PROXY = SERVICE_PREFIX.rstrip("/")
 """Where the Hub's proxy has the same; it passes paths on as they are."""
 
 

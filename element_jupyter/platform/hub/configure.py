@@ -14,14 +14,13 @@ from typing import Any, Final
 from element_jupyter import config
 from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.adapters.hub.launcher import HttpLauncher
+from element_jupyter.core.places import AIRFLOW_PREFIX, SERVICE_PREFIX
 from element_jupyter.core.teams import TeamRules
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.components import ROUTES
 from element_jupyter.platform.hub.inherited import inherited_environment
 from element_jupyter.platform.hub.people import serves_one_because
 from element_jupyter.platform.hub.setup import (
-    AIRFLOW_PREFIX,
-    SERVICE_PREFIX,
     HubSetup,
     Secret,
     read_setup,

@@ -15,8 +15,6 @@ from element_jupyter.platform.data import Data, write_private
 
 _FILE: Final = "hub.json"
 
-SERVICE_PREFIX: Final = "/services/element/"
-AIRFLOW_PREFIX: Final = "/services/airflow/"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
