@@ -180,6 +180,16 @@ class Element(Configurable):
     teams_file = Unicode(
         "", config=True, help="Who is in which team. Empty: `teams.yaml` in the data directory."
     )
+    service_account = Unicode(
+        "element",
+        config=True,
+        help="""
+        Account of the operating system that the control plane runs as where root starts a Hub.
+
+        The proxy's and Airflow's are named after it: `element-proxy`, `element-airflow`. They are
+        made when they are not there.
+        """,
+    )
     accounts_group = Unicode(
         "element-people",
         config=True,

@@ -9,7 +9,7 @@ import shutil
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ OWNER = f"hub-{os.getpid()}"
 
 Several processes may test at once.
 """
+SERVICE = f"hub-{os.getpid()}-service"
+"""Account of the control plane, after which those of proxy and Airflow are named."""
 
 needs_accounts = pytest.mark.skipif(
     serves_one_because() is not None, reason=f"one person only: {serves_one_because()}"
@@ -47,26 +49,32 @@ class HubPlatform:
     def __init__(self, directory: Path, **environment: str) -> None:
         self.directory = directory
         # the accounts of people must be able to pass through to their homes
-        self.homes = Path(tempfile.mkdtemp(prefix="element-homes-"))
-        self.homes.chmod(0o755)
+        self.open = Path(tempfile.mkdtemp(prefix="element-hub-"))
+        self.open.chmod(0o755)
+        self.homes = self.open / "homes"
+        self.homes.mkdir(mode=0o755)
+        # and those of services to what is theirs
+        self.data = self.open / "data"
         self.has_password = False
         self.verify: ssl.SSLContext | bool = True
-        data = directory / "data"
-        data.mkdir(mode=0o700, exist_ok=True)
+        self.data.mkdir(mode=0o700)
+        if (directory / "data").exists():
+            shutil.copytree(directory / "data", self.data, dirs_exist_ok=True)
         ports = {name: free_port() for name in ("public", "hub", "proxy")}
-        (data / "ports.json").write_text(json.dumps(ports))
+        (self.data / "ports.json").write_text(json.dumps(ports))
         self.environment = {
             **free_ports(),
             "ELEMENT_HUB": "true",
             "ELEMENT_AIRFLOW": "false",
             "ELEMENT_OWNER": OWNER,
             "ELEMENT_HOMES_DIR": str(self.homes),
+            "ELEMENT_SERVICE_ACCOUNT": SERVICE,
             "ELEMENT_ENVIRONMENTS": "false",
             **environment,
         }
 
-    def start(self) -> None:
-        self.platform = start_platform(self.directory / "data", **self.environment)
+    def start(self, *arguments: str) -> None:
+        self.platform = start_platform(self.data, *arguments, **self.environment)
         self.platform.wait_until_ready()
 
     @property
@@ -97,7 +105,7 @@ class HubPlatform:
 
     def hub(self) -> httpx.Client:
         """A client of the Hub's REST interface, with the control plane's token."""
-        token = (self.directory / "data" / "secrets" / "hub-control-plane-token").read_text()
+        token = (self.data / "secrets" / "hub-control-plane-token").read_text()
         return httpx.Client(
             base_url=f"{self.url}/hub/api",
             headers={"Authorization": f"token {token.strip()}"},
@@ -158,7 +166,21 @@ class HubPlatform:
         )
 
     def log_of(self, process: str) -> str:
-        return (self.directory / "data" / "logs" / f"{process}.log").read_text()
+        return (self.data / "logs" / f"{process}.log").read_text()
+
+
+def readable(account: str, paths: Iterable[Path]) -> set[Path]:
+    """Return those of the paths that an account can read."""
+    found = subprocess.run(
+        ["find", *map(str, paths), "-maxdepth", "0", "-readable", "-print"],
+        check=False,
+        capture_output=True,
+        text=True,
+        user=account,
+        group=account,
+        extra_groups=[],
+    )
+    return {Path(line) for line in found.stdout.splitlines()}
 
 
 @contextmanager
@@ -173,8 +195,9 @@ def hub_platform(directory: Path, **environment: str) -> Iterator[HubPlatform]:
             running.platform.stop()
         subprocess.run(["pkill", "-KILL", "-u", OWNER], check=False, capture_output=True)
         if os.geteuid() == 0:
-            subprocess.run(["userdel", "--force", OWNER], check=False, capture_output=True)
-        shutil.rmtree(running.homes, ignore_errors=True)
+            for name in (OWNER, SERVICE, f"{SERVICE}-proxy", f"{SERVICE}-airflow"):
+                subprocess.run(["userdel", "--force", name], check=False, capture_output=True)
+        shutil.rmtree(running.open, ignore_errors=True)
 
 
-__all__ = ["HubPlatform", "RunningPlatform", "hub_platform", "needs_accounts"]
+__all__ = ["HubPlatform", "RunningPlatform", "hub_platform", "needs_accounts", "readable"]

@@ -38,8 +38,8 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
     now = datetime.now(UTC)
     found = versions()
     rows = [
-        (process.title, process.state, str(process.pid or ""), str(process.restarts or ""),
-         ago(process.since, now))
+        (process.title, process.state, str(process.pid or ""), process.account or "",
+         str(process.restarts or ""), ago(process.since, now))
         for process in state.processes.values()
     ]  # fmt: skip
     output = Output(as_json=as_json)
@@ -50,7 +50,7 @@ def status(data: DataOption = None, as_json: JsonOption = False) -> None:
         *([f"People open    {state.public_url}"] if state.public_url else []),
         *([f"Airflow        {state.airflow_url}"] if state.airflow_url else []),
         f"Data           {directory.root}",
-        table(("Process", "State", "PID", "Restarts", "Since"), rows),
+        table(("Process", "State", "PID", "Account", "Restarts", "Since"), rows),
         ", ".join(f"{name} {version}" for name, version in found.items() if version),
     )
 

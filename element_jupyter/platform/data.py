@@ -5,7 +5,8 @@ up.lock        held by `element up`          state.json   what runs now
 ports.json     ports, kept so that URLs stay secrets/     0600 files
 run/           sockets                       logs/        one file per process
 snapshot-roots.jsonl  of which directory a person took each snapshot
-postgres/  jobs/  blobs/  runs/  airflow/  dags/  hub/  proxy/
+postgres/  jobs/  blobs/  runs/  spool/  environments/  airflow/  dags/  hub/  proxy/
+control-plane/  what it keeps besides; home of its account, where it has one
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Data:
         self.airflow = root / "airflow"
         self.hub = root / "hub"
         self.proxy = root / "proxy"
+        self.control_plane = root / "control-plane"
         self.dags = root / "dags"
         self.logs = root / "logs"
         self.run = root / "run"
@@ -136,10 +138,16 @@ class Data:
             )
 
 
-def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -> None:
+def write_private(
+    path: Path,
+    text: str,
+    owner: tuple[int, int] | None = None,
+    *,
+    readers: int | None = None,
+) -> None:
     """Write a file of mode 0600 so that a reader sees the old text or the new one, never a part.
 
-    It may be another account's, the `owner` (user, group).
+    It may be another account's, the `owner` (user, group); or a group may read it, the `readers`.
     """
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -149,6 +157,9 @@ def write_private(path: Path, text: str, owner: tuple[int, int] | None = None) -
             os.fsync(file.fileno())
             if owner is not None:
                 os.fchown(file.fileno(), *owner)
+            if readers is not None:
+                os.fchown(file.fileno(), -1, readers)
+                os.fchmod(file.fileno(), 0o640)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -47,6 +47,8 @@ PACKAGES: Final = (
 _PLUGIN_MODULE: Final = "element_jupyter.provider.plugin"
 _COMFORTABLE_DISK_BYTES: Final = 2_000_000_000
 _COMFORTABLE_MEMORY_BYTES: Final = 1_500_000_000
+_ROOTS: Final = frozenset({"hub", "runner"})
+"""Processes that make accounts, and start what is people's."""
 _CLOCK_TOLERANCE: Final = timedelta(seconds=5)
 
 
@@ -119,6 +121,7 @@ class _Examination:
             self.environments(),
             self.git(),
             self.limits(),
+            self.accounts(),
             self.platform(),
         )
 
@@ -384,6 +387,27 @@ class _Examination:
                 f"{message} It looks at memory once a second, and at nothing else. "
                 f"Better ways: {' '.join(refused)}",
                 "Start the platform as root, or as a systemd service with Delegate=yes.",
+            )
+
+    def accounts(self) -> Iterator[Finding]:
+        if self._running is None or self._running.public_url is None or os.geteuid() != 0:
+            return
+        of_account: dict[str, list[str]] = {}
+        for name, process in self._running.processes.items():
+            if process.account:
+                of_account.setdefault(process.account, []).append(name)
+        message = "; ".join(
+            f"as {account}: {', '.join(sorted(names))}"
+            for account, names in sorted(of_account.items())
+        )
+        if set(of_account.get("root", ())) <= _ROOTS:
+            yield _ok("accounts", f"Processes run {message}.")
+        else:
+            yield _warn(
+                "accounts",
+                f"More runs as root than has to: {message}.",
+                "`element up` says why when it starts; most often its data directory, or Python, "
+                "is where no other account may go: element up --data /var/lib/element",
             )
 
     def platform(self) -> Iterator[Finding]:

@@ -3,6 +3,8 @@
 Their processes are in sessions of their own and outlive the platform; with `stop` none does. The
 control plane stops them, so that the record says why; where it does not answer, the runners are
 told directly, and the next control plane reads in their events what became of them.
+
+With a Hub, a run is one of its servers, which the Hub alone tells of and ends.
 """
 
 from __future__ import annotations
@@ -12,13 +14,18 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import httpx
+from pydantic import TypeAdapter, ValidationError
 
+from element_jupyter.adapters.hub.servers import HubServers
 from element_jupyter.adapters.local_runs import kill, living
+from element_jupyter.core.errors import ElementError
+from element_jupyter.core.provisioning import ProcessRef
+from element_jupyter.core.runs import RunId
 from element_jupyter.platform.data import Data
 
 _MARGIN_SECONDS: Final = 5.0
@@ -26,6 +33,7 @@ _MARGIN_SECONDS: Final = 5.0
 _RECORD_SECONDS: Final = 3.0
 """How long the control plane has to write down that a run was killed."""
 _LOOK_SECONDS: Final = 0.2
+_RUN_ID: Final = TypeAdapter[str](RunId)
 
 
 @dataclass(frozen=True)
@@ -46,18 +54,23 @@ class Notebooks:
         http: httpx.AsyncClient,
         service_url: str,
         wind_down: Callable[[], object],
+        servers: HubServers | None = None,
     ) -> None:
-        """Name the runs; `wind_down` has the control plane stop them, and admit no others."""
+        """Name the runs; `wind_down` has the control plane stop them, and admit no others.
+
+        Where they are `servers` of a Hub, nothing else is looked at.
+        """
         self._runs = data.root / "runs"
         self._token_file = data.token_file
         self._http = http
         self._url = f"{service_url}/api/v1/runs"
         self._wind_down = wind_down
+        self._servers = servers
         self._asked: set[str] = set()
 
     async def count(self) -> int:
         """Return how many there are."""
-        return len(await asyncio.to_thread(living, self._runs))
+        return len(await self._of_hub() if self._servers else await self._living())
 
     async def stop(
         self, grace_seconds: float, hurry: asyncio.Event, told: Callable[[Waiting], None]
@@ -83,13 +96,28 @@ class Notebooks:
 
     async def kill(self) -> None:
         """Kill every process of every run."""
-        for run_id, process in (await asyncio.to_thread(living, self._runs)).items():
+        for run_id, process in (await self._living()).items():
             await asyncio.to_thread(kill, process, run_id)
+        if self._servers is not None:
+            stopping = [self._servers.stop(*server) for server in await self._of_hub()]
+            await asyncio.gather(*stopping, return_exceptions=True)
+
+    async def _living(self) -> Mapping[str, ProcessRef | None]:
+        """Find those that are processes of this platform's own."""
+        return {} if self._servers else await asyncio.to_thread(living, self._runs)
+
+    async def _of_hub(self) -> set[tuple[str, str]]:
+        """Name those that are servers of the Hub; none while it does not answer."""
+        found: set[tuple[str, str]] = set()
+        if self._servers is not None:
+            with contextlib.suppress(ElementError):
+                found = await self._servers.running()
+        return {(person, name) for person, name in found if _is_run(name)}
 
     async def _left(self) -> set[str]:
         """Have each run asked once to stop; return those that go on."""
         executing = await self._executing()
-        processes = await asyncio.to_thread(living, self._runs)
+        processes = await self._living()
         if executing is not None:
             if not executing <= self._asked:  # one more may have been admitted meanwhile
                 self._asked |= executing
@@ -123,6 +151,14 @@ class Notebooks:
         until = time.monotonic() + _RECORD_SECONDS
         while await self._executing() and time.monotonic() < until:  # noqa: ASYNC110 - of another process
             await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _is_run(server: str) -> bool:
+    try:
+        _RUN_ID.validate_python(server)
+    except ValidationError:
+        return False
+    return True
 
 
 async def _pause(unless: asyncio.Event) -> None:

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
 from element_jupyter.adapters.forkserver import ForkServer, die_with_parent
-from element_jupyter.adapters.service_accounts import ServiceAccount
+from element_jupyter.adapters.service_accounts import LOW_PORTS, ServiceAccount, become
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.supervisor import Component, Executed, Process
 
@@ -54,8 +55,12 @@ def execute_program(
     directory: Path | None = None,
     *,
     account: ServiceAccount | None = None,
+    ports: bool = False,
 ) -> Executed:
-    """Start a program with exactly this environment, as `execute` does."""
+    """Start a program with exactly this environment, as `execute` does.
+
+    With `ports`, another account may listen on those below 1024 too; nothing else is left of root.
+    """
     with data.open_log(name).open("ab") as log:
         return Executed(
             subprocess.Popen(
@@ -66,16 +71,28 @@ def execute_program(
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for `up`, which stops them in order
-                preexec_fn=die_with_parent,  # noqa: PLW1509 (`up` has one thread)
-                **_as_account(account),
+                **_as_account(account, ports=ports),
             )
         )
 
 
-def _as_account(account: ServiceAccount | None) -> dict[str, Any]:
+def _as_account(account: ServiceAccount | None, *, ports: bool) -> dict[str, Any]:
     if account is None:
-        return {}
-    return {"user": account.uid, "group": account.gid, "extra_groups": [], "umask": 0o077}
+        return {"preexec_fn": die_with_parent}
+    if ports:
+        return {"preexec_fn": partial(_with_ports, account), "umask": 0o077}
+    return {
+        "user": account.uid,
+        "group": account.gid,
+        "extra_groups": [],
+        "umask": 0o077,
+        "preexec_fn": die_with_parent,
+    }
+
+
+def _with_ports(account: ServiceAccount) -> None:
+    become(account, LOW_PORTS)
+    die_with_parent()  # after it: a change of account would take it back
 
 
 def fork_server(

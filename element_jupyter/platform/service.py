@@ -51,6 +51,7 @@ from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
 from element_jupyter.core.jobs import Job
 from element_jupyter.core.orchestration import Orchestrator
+from element_jupyter.core.places import AIRFLOW_PREFIX
 from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
@@ -78,7 +79,7 @@ from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.services import Services
-from element_jupyter.service.sign_in import HubSignIn, LocalSignIn
+from element_jupyter.service.sign_in import HubSignIn, LocalSignIn, digest_of
 from element_jupyter.service.snapshot_rights import SnapshotRights
 
 log = logging.getLogger("element")
@@ -129,6 +130,7 @@ async def serving(
     async with AsyncExitStack() as stack:
         data = Data(settings.data)
         data.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data.control_plane.mkdir(mode=0o700, exist_ok=True)
         try:
             sockets = bind_sockets(settings.port, settings.host)
         except OSError as error:
@@ -239,7 +241,7 @@ async def _composed(
     fires = Fires(SqlFireStore(engine), files, clock)
     await fires.start()
     stack.push_async_callback(fires.close)
-    orchestrator = _orchestrator(stack, settings, data)
+    orchestrator = _orchestrator(stack, settings, data, hub)
 
     async def start_run(request: RunRequest, who: Person) -> Run:
         run, _ = await runs.create(request, who)
@@ -266,9 +268,10 @@ async def _composed(
         task = asyncio.create_task(work, name=name)
         stack.push_async_callback(_cancelled, task)
     person = Person(name=settings.owner, levels={settings.owner: Level.LEAD}, admin=True)
-    local = LocalSignIn(local_token(settings.token_file), person, runs.sign_in)
+    known = hub.owner if hub else None
+    local = LocalSignIn(known or digest_of(local_token(settings.token_file)), person, runs.sign_in)
     sign_in = HubSignIn(local, hub.services, people.whoami) if hub and people else local
-    audit = Audit(SqlAuditLog(engine), settings.data / "audit-pending.jsonl", _now)
+    audit = Audit(SqlAuditLog(engine), data.control_plane / "audit-pending.jsonl", _now)
     await audit.catch_up()
     return Mounted(
         Services(
@@ -340,16 +343,17 @@ def _job_files(settings: config.Element, clock: CroniterWallClock) -> FileJobs:
     return FileJobs(settings.data / "jobs", JobYaml(), fires, _now)
 
 
-def _orchestrator(stack: AsyncExitStack, settings: config.Element, data: Data) -> Orchestrator:
+def _orchestrator(
+    stack: AsyncExitStack, settings: config.Element, data: Data, hub: HubAccess | None
+) -> Orchestrator:
     port = settings.airflow_port or kept_ports(data).get("airflow", 0)
     if not settings.airflow or not port:
         return NoAirflow()
-    token = data.control_planes_airflow_token  # there is one where people sign in at a Hub
     airflow = AirflowOrchestrator(
-        f"http://127.0.0.1:{port}",
+        f"http://127.0.0.1:{port}{AIRFLOW_PREFIX.rstrip('/') if hub else ''}",
         USERNAME,
         data.airflow_passwords,
-        token if token.exists() else None,
+        hub.airflow_token_file if hub else None,
     )
     stack.push_async_callback(airflow.close)
     return airflow

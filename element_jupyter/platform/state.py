@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Final
 
+import psutil
 from pydantic import ValidationError
 
 from element_jupyter.adapters.forkserver import Started, send_signal
@@ -34,6 +35,8 @@ class ProcessState(Value):
     state: str
     pid: int | None = None
     started_ticks: int | None = None
+    account: str | None = None
+    """What it runs as; None where it has no process."""
     restarts: int = 0
     since: datetime
     reason: str = ""
@@ -53,6 +56,13 @@ class PlatformState(Value):
     """What people open; None where nobody signs in."""
     ready: bool
     processes: dict[str, ProcessState]
+
+
+def account_of(pid: int | None) -> str | None:
+    """Return the name of the account that a process runs as; None when it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(pid).username() if pid else None
+    return None
 
 
 def read_state(path: Path) -> PlatformState | None:

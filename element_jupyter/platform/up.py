@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,21 +18,19 @@ import httpx
 from element_jupyter.adapters import postgres
 from element_jupyter.adapters.forkserver import Started, send_signal, started_ticks
 from element_jupyter.adapters.hub.servers import HubServers
-from element_jupyter.adapters.service_accounts import (
-    ServiceAccount,
-    closed_directory,
-    service_account,
-)
 from element_jupyter.config import Element
 from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow_components import Airflow, airflow_components
-from element_jupyter.platform.data import Data
+from element_jupyter.platform.data import Data, write_private
 from element_jupyter.platform.hub.access import (
+    AIRFLOW_DIGEST,
     AIRFLOW_TOKEN_FILE,
     API_URL,
+    OWNER_DIGEST,
     PUBLIC_URL,
-    SPAWNER_TOKEN_FILE,
+    SPAWNER_DIGEST,
     TOKEN_FILE,
+    digest,
 )
 from element_jupyter.platform.hub.components import hub_components
 from element_jupyter.platform.hub.people import serves_one_because
@@ -42,9 +39,16 @@ from element_jupyter.platform.hub.setup import HubSetup, Secret, public_url
 from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE, answers, execute, fork_server
+from element_jupyter.platform.separation import (
+    Separation,
+    environment_of_control_plane,
+    separate,
+    together,
+)
 from element_jupyter.platform.state import (
     PlatformState,
     ProcessState,
+    account_of,
     held,
     read_state,
     write_state,
@@ -57,6 +61,7 @@ from element_jupyter.platform.supervisor import (
     Status,
     Supervisor,
 )
+from element_jupyter.platform.token import local_token
 from element_jupyter.runner import PRELOAD
 
 _log = logging.getLogger(__name__)
@@ -65,7 +70,7 @@ Report = Callable[[Component, Status], None]
 
 _SCHEDULING: Final = frozenset({"airflow-scheduler", "airflow-dag-processor", "airflow-triggerer"})
 """What would try a task again at once whose run is stopped."""
-_AIRFLOWS_ACCOUNT: Final = "element-airflow"
+_BUILD_AHEAD: Final = "element_jupyter.platform.environments.build_ahead"
 _LOOK_SECONDS: Final = 5.0
 """How often one that was started on demand looks whether a notebook runs."""
 
@@ -122,6 +127,7 @@ class Platform:
         self._place: Place | None = None
         self._embedded: postgres.EmbeddedPostgres | None = None
         self._ahead: Executed | None = None
+        self._accounts = Separation()
 
     async def run(self, ready: Callable[[Place], None], stop: Stop) -> int:
         """Run until `stop` is asked for; `ready` is called once, when a run can start.
@@ -140,7 +146,10 @@ class Platform:
             supervisor = self._supervisor = Supervisor(
                 self._components(database, place), self._changed
             )
-            notebooks = Notebooks(self._data, self._http, place.service_url, self._wind_down)
+            servers = self._servers(place)
+            notebooks = Notebooks(
+                self._data, self._http, place.service_url, self._wind_down, servers
+            )
             self._write_state()
             starting = asyncio.create_task(supervisor.start())
             stopping = asyncio.create_task(stop.asked.wait())
@@ -162,7 +171,8 @@ class Platform:
                 else:
                     await supervisor.stop(_SCHEDULING)
                     await notebooks.stop(self._config.stop_grace_seconds, stop.hurry, self._waiting)
-                    await self._stop_servers(stop)
+                    if servers is not None:
+                        await stop_servers(servers, stop.hurry)
             finally:
                 for task in (starting, stopping):
                     task.cancel()
@@ -172,19 +182,18 @@ class Platform:
                     # a run may have begun in the moment in which the control plane was told
                     await notebooks.kill()
                 await self._http.aclose()
+                if servers is not None:
+                    await servers.close()
                 if self._embedded is not None:
                     self._embedded.close()
                 self._data.state_file.unlink(missing_ok=True)
             return running
 
-    async def _stop_servers(self, stop: Stop) -> None:
-        if self._place is not None and self._place.hub is not None:
-            token = Secret.CONTROL_PLANE.of(self._data)
-            servers = HubServers(self._place.hub.api_url, token)
-            try:
-                await stop_servers(servers, stop.hurry)
-            finally:
-                await servers.close()
+    def _servers(self, place: Place) -> HubServers | None:
+        """Return what asks the Hub about people's servers, the runs among them."""
+        if place.hub is None:
+            return None
+        return HubServers(place.hub.api_url, Secret.CONTROL_PLANE.of(self._data))
 
     async def _while_used(self, notebooks: Notebooks, stopping: asyncio.Task[Any]) -> None:
         """Return when no notebook has run for a while, or a stop is asked for."""
@@ -200,9 +209,7 @@ class Platform:
     def _build_ahead(self) -> None:
         """Begin with the shared environments; nothing waits for them, and it may be killed."""
         if self._config.environments and not self._on_demand:
-            module = "element_jupyter.platform.environments.build_ahead"
-            arguments = ["--data", str(self._data.root)]
-            self._ahead = execute(self._data, "environments", module, arguments, {})
+            self._ahead = self._execute("environments", _BUILD_AHEAD, {})
 
     async def _end_builds(self) -> None:
         if self._ahead is None:
@@ -211,8 +218,21 @@ class Platform:
 
         self._ahead.signal(signal.SIGKILL, group=True)
         await self._ahead.wait()
-        if (made := environments(self._config)) is not None:
+        if self._accounts.control_plane is not None:
+            # what is written there by another account is not for root to believe
+            ending = self._execute("environments", _BUILD_AHEAD, {}, "--end")
+            await ending.wait()
+        elif (made := environments(self._config)) is not None:
             await asyncio.to_thread(made.end_builds)
+
+    def _execute(self, name: str, module: str, environment: dict[str, str], *more: str) -> Executed:
+        """Start a process as what the control plane runs as."""
+        account = self._accounts.control_plane
+        if account is not None:
+            passed = environment_of_control_plane(self._config, self._data)
+            environment = passed | environment
+        arguments = ["--data", str(self._data.root), *more]
+        return execute(self._data, name, module, arguments, environment, account=account)
 
     def _wind_down(self) -> None:
         """Have the control plane stop what runs; before it answers, it would end by the signal."""
@@ -245,6 +265,7 @@ class Platform:
                 state=status.state,
                 pid=status.pid,
                 started_ticks=status.started_ticks,
+                account=account_of(status.pid),
                 restarts=status.restarts,
                 since=status.since,
                 reason=status.reason,
@@ -329,6 +350,12 @@ class Platform:
         # setproctitle would write over the environment of a run, by which ps and tools tell it
         named = {"SPT_NOENV": "1"}
         for_people = place.hub is not None and serves_one_because() is None
+        with_airflow = place.airflow_url is not None
+        self._accounts = (
+            separate(self._config, self._data, airflow=with_airflow)
+            if place.hub is not None
+            else together(self._config, self._data)
+        )
         runner = fork_server(
             self._data,
             "runner",
@@ -345,33 +372,17 @@ class Platform:
                 service_url=place.service_url,
                 parallelism=self._config.airflow_parallelism,
                 hub=self._hub_of_airflow(place),
-                account=self._account_of_airflow(place),
+                account=self._accounts.airflow,
             )
             components.extend(airflow_components(airflow, self._data, self._http, needs))
         if place.hub is not None:
+            needs = (*needs, "service")
             components.extend(
-                hub_components(self._config, self._data, self._http, place.hub, (*needs, "service"))
+                hub_components(
+                    self._config, self._data, self._http, place.hub, needs, self._accounts
+                )
             )
         return components
-
-    def _account_of_airflow(self, place: Place) -> ServiceAccount | None:
-        """Return what Airflow runs as: where many sign in and root has started this, not root."""
-        if place.hub is None or os.geteuid() != 0:
-            return None
-        for needed in (
-            self._data.root,
-            Path(sys.executable),
-            Path(sys.prefix, "bin"),
-            Path(__file__),
-        ):
-            if (closed := closed_directory(needed)) is not None:
-                _log.warning(
-                    "Airflow runs as root: its account cannot pass %s. Give a data directory, and "
-                    "a Python, that it can reach: element up --data /var/lib/element",
-                    closed,
-                )
-                return None
-        return service_account(_AIRFLOWS_ACCOUNT)
 
     def _hub_of_airflow(self, place: Place) -> HubAddress | None:
         if place.hub is None:
@@ -386,26 +397,38 @@ class Platform:
         """Return what the control plane is told of the Hub."""
         if place.hub is None:
             return {}
-        self._data.secret(self._data.airflows_token.name)  # it is read at the very start
+        data, account = self._data, self._accounts.control_plane
+        hub_token = Path(Secret.CONTROL_PLANE.file(data))
+        airflow_token = data.control_planes_airflow_token
+        tokens = {TOKEN_FILE: hub_token, AIRFLOW_TOKEN_FILE: airflow_token}
+        if account is not None:
+            # copies: nothing else in there is for its account to read
+            for variable, path in tokens.items():
+                tokens[variable] = data.control_plane / path.name
+                text = data.secret(path.name) + "\n"
+                write_private(tokens[variable], text, account.owner)
         return {
+            **{variable: str(path) for variable, path in tokens.items()},
             API_URL: place.hub.api_url,
-            TOKEN_FILE: Secret.CONTROL_PLANE.file(self._data),
-            SPAWNER_TOKEN_FILE: Secret.HUB.file(self._data),
-            AIRFLOW_TOKEN_FILE: str(self._data.airflows_token),
+            SPAWNER_DIGEST: digest(Secret.HUB.of(data)),
+            AIRFLOW_DIGEST: digest(data.secret(data.airflows_token.name)),
+            OWNER_DIGEST: digest(local_token(data.token_file)),
             PUBLIC_URL: place.hub.public_url,
+            "ELEMENT_AIRFLOW_PORT": str(place.airflow_port),
         }
 
     def _service(self, needs: tuple[str, ...], place: Place) -> Component:
         async def launch() -> Process:
-            return execute(
-                self._data,
+            environment = {
+                DATABASE_VARIABLE: place.database_url,
+                **self._hub_access(place),
+            }
+            on_demand = ["--on-demand"] if self._on_demand else []
+            return self._execute(
                 "service",
                 "element_jupyter.platform.service",
-                [
-                    *("--data", str(self._data.root), "--port", str(place.service_port)),
-                    *(["--on-demand"] if self._on_demand else []),
-                ],
-                {DATABASE_VARIABLE: place.database_url} | self._hub_access(place),
+                environment,
+                *("--port", str(place.service_port), *on_demand),
             )
 
         asked = answers(self._http, f"{place.service_url}/api/v1/health")

@@ -14,9 +14,10 @@ class LocalSignIn:
     """Knows one person by one token, and asks the runs about every other."""
 
     def __init__(
-        self, token: str, person: Person, run_of: Callable[[str], Awaitable[RunToken | None]]
+        self, digest: bytes, person: Person, run_of: Callable[[str], Awaitable[RunToken | None]]
     ) -> None:
-        self._digest = digest_of(token)
+        """Name the `digest` of the one token (`digest_of`)."""
+        self._digest = digest
         self._person = person
         self._run_of = run_of
 

@@ -53,7 +53,7 @@ def measure() -> list[dict[str, Any]]:
         (data / "jupyterhub_config.py").write_text(CONFIG)
         try:
             with hub_platform(Path(temporary)) as hub:
-                return _measured(hub, data)
+                return _measured(hub, hub.data)
         finally:
             for person in PEOPLE:
                 subprocess.run(["pkill", "-KILL", "-u", person], check=False, capture_output=True)

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +17,18 @@ import pytest
 from element_jupyter.adapters.forkserver import ForkServer, Spawn
 from element_jupyter.adapters.service_accounts import (
     ServiceAccount,
+    cannot_use,
     closed_directory,
     own,
     service_account,
+    take_back,
 )
 from element_jupyter.core.errors import Conflict
 from element_jupyter.core.orchestration import HubAddress
 from element_jupyter.platform.airflow_home import AirflowSetup, write_home
 from element_jupyter.platform.data import Data, write_private
-from element_jupyter.platform.processes import fork_server
+from element_jupyter.platform.ports import is_free
+from element_jupyter.platform.processes import execute_program, fork_server
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has accounts made")
 
@@ -149,6 +153,62 @@ def test_a_home_from_before_is_handed_over_without_following_its_links(account, 
     own(data.airflow, account)
     assert (data.airflow / "logs" / "old.log").stat().st_uid == account.uid
     assert outside.stat().st_uid == 0
+
+
+def test_what_root_adds_later_is_handed_over_but_no_file_that_has_another_name(
+    account, data, tmp_path
+):
+    foreign = tmp_path / "shadow"
+    foreign.write_text("root's")
+    (data.airflow / "logs").mkdir(parents=True)
+    own(data.airflow, account)
+    # a platform without accounts writes in there, and the account has made a name of its own
+    take_back(data.airflow)
+    (data.airflow / "logs" / "new.log").write_text("new")
+    (data.airflow / "logs" / "shadow").hardlink_to(foreign)
+
+    own(data.airflow, account)
+
+    assert (data.airflow / "logs" / "new.log").stat().st_uid == account.uid
+    assert foreign.stat().st_uid == 0
+
+
+def test_what_an_account_cannot_use_is_named(account, data):
+    data.let_accounts_pass()
+    theirs, closed = data.root / "theirs", data.root / "closed"
+    theirs.mkdir(mode=0o755)
+    closed.mkdir(mode=0o700)
+
+    assert cannot_use(account, reads=[theirs]) is None
+    assert cannot_use(account, reads=[theirs], writes=[theirs]) == theirs
+    assert cannot_use(account, reads=[closed, theirs]) == closed
+    own(closed, account)
+    assert cannot_use(account, reads=[closed], writes=[closed]) is None
+
+
+def test_an_account_listens_on_low_ports_where_it_is_let_and_does_nothing_else_of_root_s(
+    account, data
+):
+    port = next(number for number in range(1023, 600, -1) if is_free("127.0.0.1", number))
+    code = (
+        "import os, socket\n"
+        f"socket.socket().bind(('127.0.0.1', {port}))\n"
+        "print('bound', os.getuid(), os.access('/etc/shadow', os.R_OK), os.getgroups())"
+    )
+    command = [sys.executable, "-c", code]
+    said = {}
+    for ports in (True, False):
+        process = execute_program(data, f"low-{ports}", command, {}, account=account, ports=ports)
+        asyncio.run(process.wait())
+        said[ports] = (data.logs / f"low-{ports}.log").read_text()
+
+    assert said[True] == f"bound {account.uid} False []\n"
+    assert "Permission denied" in said[False] or _lets_everybody(port)
+
+
+def _lets_everybody(port: int) -> bool:
+    """Whether this machine lets every account listen there."""
+    return port >= int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
 
 
 def test_a_directory_that_accounts_cannot_pass_is_named(tmp_path):

@@ -9,15 +9,49 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.hub_platform import OWNER, HubPlatform, hub_platform, needs_accounts
+from element_jupyter.config import Element
+from element_jupyter.platform.doctor import examine
+from tests.hub_platform import (
+    OWNER,
+    SERVICE,
+    HubPlatform,
+    hub_platform,
+    needs_accounts,
+    readable,
+)
 from tests.platform_fixture import wait_until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), needs_accounts]
 
 
+UNTIL_TOLD = (
+    (
+        "import pathlib, time\n"
+        "told = pathlib.Path.home() / 'go-on'\n"
+        "told.unlink(missing_ok=True)\n"
+        "deadline = time.monotonic() + 120\n"
+        "while not told.exists() and time.monotonic() < deadline:\n"
+        "    time.sleep(0.1)"
+    ),
+    "print('to the end')",
+)
+"""Cells that wait until they are told to go on."""
+
+
+def tell_to_go_on() -> None:
+    (Path(pwd.getpwnam(OWNER).pw_dir) / "go-on").touch()
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPlatform]:
-    with hub_platform(tmp_path_factory.mktemp("hub")) as running:
+    directory = tmp_path_factory.mktemp("hub")
+    # as where all of the platform was root's
+    old = directory / "data" / "jobs" / "old"
+    old.mkdir(parents=True)
+    (old / "job.yaml").touch(0o600)
+    (directory / "roots").touch(0o600)
+    (old / "link").symlink_to(directory / "roots")
+    with hub_platform(directory) as running:
         yield running
 
 
@@ -36,16 +70,13 @@ def test_the_administrator_signs_in_and_lab_knows_who_it_is(hub):
 def test_a_run_is_its_owner_s_and_goes_on_when_the_owner_s_server_is_stopped(hub):
     run_id = hub.start_run(
         "import getpass, os, pathlib, time\nprint(getpass.getuser(), os.environ.get('ELEMENT_RUN_TOKEN'))",
-        "deadline = time.monotonic() + 60\n"
-        "while not (pathlib.Path.home() / 'go-on').exists() and time.monotonic() < deadline:\n"
-        "    time.sleep(0.1)",
-        "print('to the end')",
+        *UNTIL_TOLD,
     )
     wait_until(lambda: hub.run_is(run_id)["cells_done"] == 1, 60, lambda: hub.log_of("hub"))
     with hub.hub() as client:
         client.delete(f"/users/{OWNER}/server")
     wait_until(lambda: set(hub.servers()) == {run_id})
-    (Path(pwd.getpwnam(OWNER).pw_dir) / "go-on").touch()
+    tell_to_go_on()
 
     run = hub.ended(run_id)
 
@@ -92,14 +123,77 @@ def test_a_run_of_one_s_own_making_is_not_started_by_the_hub(hub):
     assert answer.status_code == 403, answer.text
 
 
+def test_nothing_is_root_but_what_starts_the_processes_of_people(hub):
+    up = psutil.Process(hub.platform.up.pid)
+    processes = hub.platform.state["processes"]
+    named = {process["pid"]: name for name, process in processes.items()} | {up.pid: "up"}
+
+    owners = {
+        named.get(process.pid, " ".join(process.cmdline())): process.username()
+        for process in (up, *up.children(recursive=True))
+        if process.status() != psutil.STATUS_ZOMBIE
+    }
+
+    assert {name for name, owner in owners.items() if owner == "root"} == {"up", "hub", "runner"}
+    assert owners["service"] == SERVICE
+    assert owners["proxy"] == f"{SERVICE}-proxy"
+    # it is told to whoever asks
+    assert {name: each["account"] for name, each in processes.items()} == {
+        name: owners[name] for name in processes
+    }
+    accounts = next(
+        each for each in examine(Element(data_dir=str(hub.data))) if each.check == "accounts"
+    )
+    assert accounts.verdict == "ok"
+    assert f"as {SERVICE}: service" in accounts.message
+
+
+def test_control_plane_and_proxy_read_what_is_theirs_and_nothing_else(hub):
+    home = Path(pwd.getpwnam(OWNER).pw_dir)
+    data = hub.data
+    secrets = [*(data / "secrets").iterdir(), data / "token", data / "hub" / "people.sqlite"]
+    assert len(secrets) > 7
+    of_control_plane = [data / "control-plane" / "hub-control-plane-token", data / "sizes.yaml", data / "quotas.yaml"]
+    of_control_plane += [data / "jobs", data / "runs", data / "jobs" / "old" / "job.yaml"]
+    of_proxy = [data / "proxy", data / "proxy" / "routes.yaml", data / "proxy" / "traefik.json"]
+    others = [Path("/etc/shadow"), home, *secrets, data, data / "logs" / "hub.log", data / "run"]
+    paths = [*of_control_plane, *of_proxy, *others, data / "teams.yaml"]
+
+    assert readable(SERVICE, paths) == set(of_control_plane)
+    assert readable(f"{SERVICE}-proxy", paths) == set(of_proxy)
+
+
+def test_what_an_earlier_element_has_left_is_the_control_plane_s_from_then_on(hub):
+    for name in ("jobs", "jobs/old", "jobs/old/job.yaml", "blobs", "runs", "spool"):
+        assert (hub.data / name).owner() == SERVICE, name
+    assert (hub.directory / "roots").owner() == "root"
+
+
 def test_stopping_the_platform_stops_people_s_servers_too(hub):
     hub.start_editor()
 
     assert hub.platform.stop() == 0
 
     assert not [process for process in psutil.process_iter() if _is_editor(process)]
-    hub.start()
+    hub.start("--leave-runs")
     assert hub.servers() == {}
+
+
+def test_a_run_that_is_left_goes_on_and_is_counted(hub):
+    if "--leave-runs" not in hub.platform.up.args:
+        hub.platform.stop()
+        hub.start("--leave-runs")
+    run_id = hub.start_run("print('started')", *UNTIL_TOLD)
+    wait_until(lambda: hub.run_is(run_id)["cells_done"] == 1, 60, lambda: hub.log_of("hub"))
+
+    assert hub.platform.stop() == 0
+
+    assert "1 notebook that runs goes on" in hub.platform.log()
+    hub.start()
+    assert hub.run_is(run_id)["state"] == "running"
+    tell_to_go_on()
+    assert hub.ended(run_id)["state"] == "succeeded"
+    assert hub.printed(run_id) == "started\nto the end\n"
 
 
 def _is_editor(process: psutil.Process) -> bool:

@@ -15,7 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.hub_platform import OWNER, HubPlatform, hub_platform, needs_accounts
+from tests.hub_platform import (
+    OWNER,
+    SERVICE,
+    HubPlatform,
+    hub_platform,
+    needs_accounts,
+    readable,
+)
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), needs_accounts]
 
@@ -95,3 +102,10 @@ def test_an_editor_is_reached_over_tls_too(hub):
     assert kept
     # the one against forged requests is worth nothing to who has none of the others
     assert [cookie.name for cookie in kept if not cookie.secure] in ([], ["_xsrf"])
+
+
+def test_the_key_is_the_proxy_s_to_read_and_no_other_service_s(hub):
+    key = hub.data / "proxy" / "tls_key.pem"
+
+    assert readable(f"{SERVICE}-proxy", [key]) == {key}
+    assert readable(SERVICE, [key]) == set()

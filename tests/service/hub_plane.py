@@ -17,6 +17,7 @@ from sqlalchemy import create_engine, text
 
 from element_jupyter.core.runs import RunState
 from element_jupyter.core.snapshots import Entry, Manifest
+from element_jupyter.platform.hub.access import digest
 from tests.cli.control_plane import ControlPlane
 from tests.hub_fixture import RunningHub, running_hub
 from tests.platform_fixture import wait_until
@@ -159,10 +160,8 @@ class HubPlane:
 def hub_plane(directory: Path, database_url: str) -> Iterator[HubPlane]:
     """Run a Hub and a control plane that asks it, with all of `PEOPLE`."""
     secret = {name: uuid.uuid4().hex * 2 for name in ("hub", "airflow")}
-    files = {}
-    for name, content in (("element", ELEMENT_TOKEN), *secret.items()):
-        files[name] = directory / f"token-of-{name}"
-        files[name].write_text(content)
+    token_file = directory / "token-of-element"
+    token_file.write_text(ELEMENT_TOKEN)
     with running_hub(directory / "hub", CONFIG) as hub:
         plane = ControlPlane(
             directory / "data",
@@ -170,9 +169,9 @@ def hub_plane(directory: Path, database_url: str) -> Iterator[HubPlane]:
             ELEMENT_OWNER="administrator",
             ELEMENT_RUN_CAPACITY="20",
             ELEMENT_HUB_API_URL=hub.api_url,
-            ELEMENT_HUB_TOKEN_FILE=str(files["element"]),
-            ELEMENT_HUB_SPAWNER_TOKEN_FILE=str(files["hub"]),
-            ELEMENT_AIRFLOW_TOKEN_FILE=str(files["airflow"]),
+            ELEMENT_HUB_TOKEN_FILE=str(token_file),
+            ELEMENT_HUB_SPAWNER_TOKEN_SHA256=digest(secret["hub"]),
+            ELEMENT_AIRFLOW_TOKEN_SHA256=digest(secret["airflow"]),
         )
         both = HubPlane(hub, plane, database_url)
         try:

@@ -37,7 +37,7 @@ from element_jupyter.service.mounted import Mounted
 from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
 from element_jupyter.service.runs import Runs
-from element_jupyter.service.sign_in import LocalSignIn
+from element_jupyter.service.sign_in import LocalSignIn, digest_of
 
 ADA = Person(name="ada", levels=dict.fromkeys(("ada", "sales"), Level.LEAD))
 TOKEN = "ada's token"
@@ -125,7 +125,7 @@ async def plane(
             jobs=jobs,
             run_files=RunFiles(data / "runs", blobs, artifact_bytes=ARTIFACT_BYTES),
         ),
-        sign_in=LocalSignIn(TOKEN, ADA, runs.sign_in),
+        sign_in=LocalSignIn(digest_of(TOKEN), ADA, runs.sign_in),
         spool=data / "spool",
     )
     server = HTTPServer(application(mounted, run_routes.ROUTES + runner_routes.ROUTES))

@@ -13,7 +13,7 @@ from element_jupyter.core.errors import Forbidden, Unavailable
 from element_jupyter.core.teams import Level
 from element_jupyter.platform.token import local_token
 from element_jupyter.service.app import ROUTES
-from element_jupyter.service.sign_in import LocalSignIn
+from element_jupyter.service.sign_in import LocalSignIn, digest_of
 
 ADA = Person(name="ada", levels=dict.fromkeys(("ada", "sales"), Level.LEAD))
 BOSS = Person(name="boss", admin=True)
@@ -77,7 +77,7 @@ async def test_the_local_token_is_the_person_and_any_other_is_asked_for_among_ru
         asked.append(token)
         return RUN if token == "a run's" else None
 
-    sign_in = LocalSignIn("secret", ADA, run_of)
+    sign_in = LocalSignIn(digest_of("secret"), ADA, run_of)
     assert await sign_in("secret") == ADA
     assert asked == []
     assert await sign_in("a run's") == RUN

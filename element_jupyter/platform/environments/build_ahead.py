@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Build; 1 when something could not be."""
     parser = argparse.ArgumentParser(description="Build the shared environments ahead.")
     parser.add_argument("--data", required=True, help="the data directory")
+    parser.add_argument("--end", action="store_true", help="end what is being built instead")
     given = parser.parse_args(arguments)
     setproctitle.setproctitle("element: environments")
     logging.basicConfig(
@@ -62,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     os.nice(_NICENESS)
     try:
-        return 0 if build_all(config.load(data_dir=given.data)) else 1
+        settings = config.load(data_dir=given.data)
+        if given.end:
+            if (made := environments(settings)) is not None:
+                made.end_builds()
+            return 0
+        return 0 if build_all(settings) else 1
     except ElementError as error:
         log.error("%s %s", error.message, error.hint)  # noqa: TRY400 - a sentence for a person
         return error.exit_code

