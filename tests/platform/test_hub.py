@@ -153,7 +153,11 @@ def test_control_plane_and_proxy_read_what_is_theirs_and_nothing_else(hub):
     data = hub.data
     secrets = [*(data / "secrets").iterdir(), data / "token", data / "hub" / "people.sqlite"]
     assert len(secrets) > 7
-    of_control_plane = [data / "control-plane" / "hub-control-plane-token", data / "sizes.yaml", data / "quotas.yaml"]
+    of_control_plane = [
+        data / "control-plane" / "hub-control-plane-token",
+        data / "sizes.yaml",
+        data / "quotas.yaml",
+    ]
     of_control_plane += [data / "jobs", data / "runs", data / "jobs" / "old" / "job.yaml"]
     of_proxy = [data / "proxy", data / "proxy" / "routes.yaml", data / "proxy" / "traefik.json"]
     others = [Path("/etc/shadow"), home, *secrets, data, data / "logs" / "hub.log", data / "run"]
