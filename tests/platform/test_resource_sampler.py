@@ -14,16 +14,18 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 import time_machine
 
 from element_jupyter.adapters.resources.cgroups import Cgroups
-from element_jupyter.adapters.resources.processes import ProcFiles
+from element_jupyter.adapters.resources.processes import ProcFiles, process_reader
 from element_jupyter.core.resources.gpus import Gpu
 from element_jupyter.core.resources.history import points
 from element_jupyter.core.resources.samples import KernelUsage, Sample
 from element_jupyter.platform.resource_sampler import FEW_PROCESSES, Clocks, Places, Sampler
 from element_jupyter.server.running_kernels import RunningKernel
+from tests.platform_fixture import wait_until
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 KERNEL, OTHER = 900_001, 900_002
@@ -221,6 +223,42 @@ def test_one_file_system_is_told_once(machine: Machine):
 
     assert disk.name == "home"
     assert 0 < disk.used_bytes < disk.size_bytes
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="there is one file system here")
+def test_home_and_project_are_two_disks_where_they_are(machine: Machine):
+    apart = Places(home=machine.root, project=Path("/dev/shm"))
+    groups = Cgroups(root=machine.root)
+    sampler = Sampler(ProcFiles(machine.root / "proc"), groups, NoGpus(), apart, {})
+
+    home, project = sampler.measure([]).disks
+
+    assert (home.name, home.path) == ("home", str(machine.root))
+    assert (project.name, project.path) == ("project", "/dev/shm")
+    assert project.size_bytes == psutil.disk_usage("/dev/shm").total
+
+
+def test_where_there_is_no_proc_kernels_are_measured_all_the_same(tmp_path: Path):
+    reader, places = process_reader(tmp_path / "proc"), Places(tmp_path, tmp_path)
+    sampler = Sampler(reader, Cgroups(root=tmp_path), NoGpus(), places, {})
+    program = (
+        "import os, time\nheld = bytearray(b'1' * 50_000_000)\n"
+        "if os.fork() == 0:\n    time.sleep(60)\nprint('there', flush=True)\n"
+        "while True:\n    sum(range(100_000))"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            process.stdout.readline()
+            sampler.measure([kernel(process.pid)])
+            wait_until(lambda: told(sampler.measure([kernel(process.pid)])).cpu_cores > 0.05)
+            sample = sampler.measure([kernel(process.pid)])
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    assert told(sample).processes == 2
+    assert told(sample).memory_bytes > 100_000_000
+    assert sample.server.memory_limit_source == "this machine"
 
 
 def test_a_kernel_that_has_gone_leaves_no_history(machine: Machine):

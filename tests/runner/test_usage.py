@@ -167,6 +167,8 @@ time.sleep(4)
     assert before.peak_gpu_memory_bytes in {0, None}
     assert training.peak_gpu_memory_bytes == finished.peak_gpu_memory_bytes == 3 * GIB
     assert 0.5 < finished.gpu_seconds < 3  # half of one, for some four seconds
+    assert (before.gpu_seconds or 0) + training.gpu_seconds <= finished.gpu_seconds
+    assert training.gpu_seconds > 0.5
     assert max(event.gpu_memory_bytes for event in run.of("usage")) == 3 * GIB
     usage = run.notebook().metadata.element.usage
     assert usage.peak_gpu_memory_bytes == 3 * GIB

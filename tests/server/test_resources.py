@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,27 @@ async def test_a_page_is_told_what_each_kernel_uses(lab: Lab, notebook: Notebook
     assert kernel["memory_bytes"] == pytest.approx(psutil.Process(pid).memory_info().rss, rel=0.1)
     assert kernel["threads"] == pytest.approx(psutil.Process(pid).num_threads(), abs=2)
     assert kernel["processes"] == 1
+
+
+async def test_since_when_a_kernel_has_had_nothing_to_do_is_told(lab: Lab, notebook: Notebook):
+    async with following(lab) as stream:
+
+        async def told(where: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+            sample = await stream.next("sample", lambda each: where(kernel_in(each, notebook)))
+            return kernel_in(sample, notebook)
+
+        first = await told(lambda kernel: kernel.get("idle_seconds"))
+        later = await told(lambda kernel: kernel["idle_seconds"] > first["idle_seconds"] + 1)
+        working = asyncio.ensure_future(
+            asyncio.to_thread(notebook.run, "import time; time.sleep(2.5)")
+        )
+        busy = await told(lambda kernel: kernel["execution_state"] == "busy")
+        await working
+        again = await told(lambda kernel: kernel["idle_seconds"] is not None)
+
+    assert later["execution_state"] == "idle"
+    assert busy["idle_seconds"] is None
+    assert again["idle_seconds"] < later["idle_seconds"]
 
 
 async def test_subprocesses_count_though_they_detach_themselves(lab: Lab, notebook: Notebook):
