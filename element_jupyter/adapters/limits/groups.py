@@ -5,14 +5,85 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
+from element_jupyter.core.confinement import Allowance, Confinement
 from element_jupyter.core.errors import Unavailable
 
 _END_SECONDS: Final = 10.0
 _PAUSE_SECONDS: Final = 0.01
+
+
+class Room(Confinement, Protocol):
+    """The groups of one server, of either version."""
+
+    @property
+    def exists(self) -> bool: ...
+
+    def make(self, allowance: Allowance) -> None:
+        """Make them, with their limits.
+
+        Raises:
+            Unavailable: the system refuses, and why.
+        """
+
+    def allowance(self) -> Allowance | None:
+        """Return the limits; None while they are being made or ended."""
+
+
+R = TypeVar("R", bound=Room)
+
+
+class Rooms(ABC, Generic[R]):
+    """What a `Limiter` by control groups does, whatever the version."""
+
+    def __init__(self, top: Path) -> None:
+        """Use the groups in one of ours."""
+        self._top = top
+        self._lock = threading.Lock()
+
+    def confine(self, name: str, allowance: Allowance) -> R:
+        with self._lock:
+            room = self._room(name)
+            room.end()
+            try:
+                room.make(allowance)
+            except BaseException:
+                room.end()
+                raise
+            return room
+
+    def find(self, name: str) -> R | None:
+        room = self._room(name)
+        return room if room.exists else None
+
+    def granted(self) -> tuple[Allowance, ...]:
+        try:
+            names = [path.name for path in self._top.iterdir() if path.is_dir()]
+        except OSError:
+            return ()
+        found = (self._room(name).allowance() for name in names)
+        return tuple(each for each in found if each is not None)
+
+    @abstractmethod
+    def _room(self, name: str) -> R:
+        """Return the place of a server, whether it is there or not."""
+
+    def _probe(self) -> None:
+        """Find out whether such groups can be made, and leave none.
+
+        Raises:
+            Unavailable: they cannot, and why.
+        """
+        room = self._room("probe")
+        try:
+            room.make(Allowance(memory_bytes=64 << 20, cpu=1, processes=16))
+        finally:
+            room.end()
 
 
 def write(file: Path, text: str) -> None:

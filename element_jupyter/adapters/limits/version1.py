@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -31,7 +30,7 @@ def check(places: Mapping[str, Path]) -> None:
             raise Unavailable(f"{places[each]} may not be written to.")
 
 
-class Version1:
+class Version1(groups.Rooms["Room1"]):
     """A `Limiter`; its groups are below those that this process is in."""
 
     method = "control groups, version 1"
@@ -44,31 +43,8 @@ class Version1:
         """
         check(places)
         self._tops = {each: places[each] / name for each in CONTROLLERS}
-        self._lock = threading.Lock()
-        self._room("probe").probe()
-
-    def confine(self, name: str, allowance: Allowance) -> Room1:
-        with self._lock:
-            room = self._room(name)
-            room.end()
-            try:
-                room.make(allowance)
-            except BaseException:
-                room.end()
-                raise
-            return room
-
-    def find(self, name: str) -> Room1 | None:
-        room = self._room(name)
-        return room if room.exists else None
-
-    def granted(self) -> tuple[Allowance, ...]:
-        try:
-            names = [path.name for path in self._tops["memory"].iterdir() if path.is_dir()]
-        except OSError:
-            return ()
-        found = (self._room(name).allowance() for name in names)
-        return tuple(each for each in found if each is not None)
+        super().__init__(self._tops["memory"])
+        self._probe()
 
     def _room(self, name: str) -> Room1:
         return Room1({each: top / name for each, top in self._tops.items()})
@@ -105,17 +81,6 @@ class Room1:
         groups.write(self._directories["cpu"] / "cpu.cfs_period_us", str(_PERIOD_MICROSECONDS))
         groups.write(self._directories["cpu"] / "cpu.cfs_quota_us", str(quota))
         groups.write(self._directories["pids"] / "pids.max", str(allowance.processes))
-
-    def probe(self) -> None:
-        """Find out whether such groups can be made, and leave none.
-
-        Raises:
-            Unavailable: they cannot, and why.
-        """
-        try:
-            self.make(Allowance(memory_bytes=64 << 20, cpu=1, processes=16))
-        finally:
-            self.end()
 
     def allowance(self) -> Allowance | None:
         memory = groups.number(self._memory / "memory.limit_in_bytes")

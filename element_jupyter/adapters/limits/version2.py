@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -37,7 +36,13 @@ def check(place: Path) -> None:
         raise Unavailable(f"{place} may not be written to.")
 
 
-class Version2:
+def _enable(directory: Path) -> None:
+    """Let the groups below have limits."""
+    wanted = " ".join(f"+{each}" for each in CONTROLLERS)
+    groups.write(directory / "cgroup.subtree_control", wanted)
+
+
+class Version2(groups.Rooms["Room2"]):
     """A `Limiter`; its groups are below the one that this process is in."""
 
     method = "control groups, version 2"
@@ -51,10 +56,9 @@ class Version2:
         check(place)
         # after a restart this process is where the one before has put it
         self._place = place.parent if place.name == _OWN else place
-        self._top = self._place / name
-        self._lock = threading.Lock()
+        super().__init__(self._place / name)
         self._prepare()
-        Room2(self._top / "probe").probe()
+        self._probe()
 
     def _prepare(self) -> None:
         if (self._place / "cgroup.type").exists():  # the root of all may hold processes besides
@@ -62,35 +66,10 @@ class Version2:
             for pid in (self._place / "cgroup.procs").read_text().split():
                 with contextlib.suppress(Unavailable):  # it has just ended
                     groups.write(self._place / _OWN / "cgroup.procs", pid)
-        self._enable(self._place)
+        _enable(self._place)
 
-    def _enable(self, directory: Path) -> None:
-        wanted = " ".join(f"+{each}" for each in CONTROLLERS)
-        groups.write(directory / "cgroup.subtree_control", wanted)
-
-    def confine(self, name: str, allowance: Allowance) -> Room2:
-        with self._lock:
-            groups.make(self._top)
-            self._enable(self._top)
-            room = Room2(self._top / name)
-            room.end()
-            try:
-                room.make(allowance)
-            except BaseException:
-                room.end()
-                raise
-            return room
-
-    def find(self, name: str) -> Room2 | None:
-        room = Room2(self._top / name)
-        return room if room.exists else None
-
-    def granted(self) -> tuple[Allowance, ...]:
-        try:
-            rooms = [Room2(path) for path in self._top.iterdir() if path.is_dir()]
-        except OSError:
-            return ()
-        return tuple(each for room in rooms if (each := room.allowance()) is not None)
+    def _room(self, name: str) -> Room2:
+        return Room2(self._top / name)
 
 
 class Room2:
@@ -112,6 +91,8 @@ class Room2:
         """Do nothing: it has entered."""
 
     def make(self, allowance: Allowance) -> None:
+        groups.make(self.directory.parent)
+        _enable(self.directory.parent)
         groups.make(self.directory)
         groups.write(self.directory / "memory.max", str(allowance.memory_bytes))
         swap = self.directory / "memory.swap.max"
@@ -120,20 +101,6 @@ class Room2:
         quota = max(_SHORTEST_QUOTA_MICROSECONDS, round(allowance.cpu * _PERIOD_MICROSECONDS))
         groups.write(self.directory / "cpu.max", f"{quota} {_PERIOD_MICROSECONDS}")
         groups.write(self.directory / "pids.max", str(allowance.processes))
-
-    def probe(self) -> None:
-        """Find out whether such a group can be made, and leave none.
-
-        Raises:
-            Unavailable: it cannot, and why.
-        """
-        groups.make(self.directory.parent)
-        wanted = " ".join(f"+{each}" for each in CONTROLLERS)
-        try:
-            groups.write(self.directory.parent / "cgroup.subtree_control", wanted)
-            self.make(Allowance(memory_bytes=64 << 20, cpu=1, processes=16))
-        finally:
-            self.end()
 
     def allowance(self) -> Allowance | None:
         memory = groups.number(self.directory / "memory.max")
