@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.fake_nvml import FakeNvml, fake_nvml
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import THEMES, use_theme, violations
 from tests.ui.complaints import hear
@@ -28,10 +29,20 @@ HIDE = """hidden => {
 """A browser without a screen hides no window."""
 
 
+GPU = f"device 71 {12 * 1024**3} {80 * 1024**3} NVIDIA H100"
+
+
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A server of which its hub says that it may have 450 MiB."""
-    hub = {"MEM_LIMIT": str(450 * 1024**2)}
+def nvml(tmp_path_factory: pytest.TempPathFactory) -> FakeNvml:
+    nvml = fake_nvml(tmp_path_factory.mktemp("nvml"))
+    nvml.say(GPU)
+    return nvml
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, nvml: FakeNvml) -> Iterator[Lab]:
+    """A server with a GPU, of which its hub says that it may have 450 MiB."""
+    hub = {"MEM_LIMIT": str(450 * 1024**2), **nvml.variables}
     with running_jupyterlab(tmp_path_factory.mktemp("lab"), hub) as lab:
         document = nbformat.v4.new_notebook(
             cells=[
@@ -143,6 +154,26 @@ def test_the_past_is_there_in_a_larger_chart(page: Page):
     expect(chart).to_be_visible()
     panel(page).get_by_role("button", name="24 h").click()
     expect(panel(page).get_by_role("img", name="Memory in the last 24 hours")).to_be_visible()
+
+
+def test_a_gpu_is_shown_until_its_driver_hangs_which_is_said(page: Page, nvml: FakeNvml):
+    show_panel(page)
+    busy = panel(page).get_by_role("meter", name="GPU 0", exact=True)
+    expect(busy).to_have_attribute("aria-valuetext", re.compile("71"))
+    memory = panel(page).get_by_role("meter", name="Memory of GPU 0")
+    expect(memory).to_have_attribute("aria-valuetext", re.compile("12 of 80 GiB, NVIDIA H100"))
+    expect(page.locator(".jp-ElementStatus")).to_contain_text(re.compile(r"GPU 71.%"))
+
+    nvml.say(GPU, "hang nvmlDeviceGetMemoryInfo")
+    try:
+        expect(panel(page)).to_contain_text("The GPU driver does not answer.")
+        expect(busy).to_have_count(0)
+        expect(kernel(page)).to_contain_text("memory")
+    finally:
+        nvml.say(GPU)
+
+    expect(busy).to_be_visible()
+    expect(panel(page)).not_to_contain_text("does not answer")
 
 
 def test_why_a_kernel_died_is_told_with_the_cell(page: Page):
