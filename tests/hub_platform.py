@@ -155,6 +155,10 @@ class HubPlatform:
         wait_until(over, seconds, lambda: self.log_of("hub") + self.log_of("service"))
         return self.run_is(run_id)
 
+    def is_given_back(self, run_id: str) -> bool:
+        """Whether nothing is held for a run any more; asked after each kill."""
+        return run_id not in self.servers()
+
     def printed(self, run_id: str) -> str:
         """What the cells of a run have printed."""
         with self.platform.service() as service:

@@ -151,7 +151,7 @@ def test_a_kill_leaves_no_run_stuck_lost_or_doubled(hub: HubPlatform, round_numb
         f"{run['run_id']} start",
         f"{run['run_id']} end",
     ]
-    wait_until(lambda: run["run_id"] not in hub.servers(), 60, lambda: hub.log_of("hub"))
+    wait_until(lambda: hub.is_given_back(run["run_id"]), 60, lambda: hub.log_of("hub"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -100,4 +100,4 @@ def test_a_kill_ends_no_server_and_no_run_of_anybody(
         assert after.pid == before.pid
         wait_until(lambda: hub.servers()[""]["ready"], 60, lambda: hub.log_of("hub"))
     # what the run had is given back, and the Hub knows nothing of it any more
-    wait_until(lambda: run_id not in hub.servers(), 60, lambda: hub.log_of("hub"))
+    wait_until(lambda: hub.is_given_back(run_id), 60, lambda: hub.log_of("hub"))
