@@ -229,7 +229,7 @@ async def test_a_driver_that_hangs_is_said_to_and_keeps_nothing_else_from_being_
         again = await stream.next("sample", lambda each: each["gpus"])
 
     assert silent["gpu_trouble"] == "The GPU driver does not answer."
-    assert took_seconds < 4 + 2, "nobody waits for it any more"
+    assert took_seconds < 4 + 10, "nobody waits for it any more"
     assert all(kernel_in(each, notebook)["memory_bytes"] > 0 for each in later)
     assert {each["gpus"] == [] for each in [silent, *later]} == {True}
     assert grown < 3, "one thread waits, however often it is asked"
