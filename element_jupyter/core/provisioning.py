@@ -31,6 +31,15 @@ class ProcessExit(Value):
     """Whether the limit of its size has killed it, or a part of it."""
 
     @property
+    def words(self) -> str:
+        """Say it in a word or two, for a list."""
+        if self.out_of_memory:
+            return "out of memory"
+        if self.signal is not None:
+            return f"signal {self.signal}"
+        return "ended" if not self.code else f"exit code {self.code}"
+
+    @property
     def sentence(self) -> str | None:
         """What happened to a runner that ended so, or None when that is not known."""
         if self.out_of_memory and (self.signal is not None or self.code):

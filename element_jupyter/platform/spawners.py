@@ -16,6 +16,7 @@ from element_jupyter.adapters.team_directories import TeamDirectories
 from element_jupyter.config import Element
 from element_jupyter.core.confinement import Account, Free, Limiter
 from element_jupyter.core.provisioning import Launcher, ProcessExit
+from element_jupyter.core.quotas.allocations import Reservations
 from element_jupyter.core.sizes import Sizes
 from element_jupyter.hub.spawner import LocalMachine, Released, Services, wrap
 from element_jupyter.platform.control_groups import limits_of
@@ -39,6 +40,7 @@ def local_spawner(
     fork_socket: Path | str | None = None,
     fork_target: str = RUN_TARGET,
     released: Callable[[Released], Awaitable[None]] | None = None,
+    reservations: Reservations | None = None,
     many: bool = True,
 ) -> type[Any]:
     """Return the class that starts servers on this machine.
@@ -68,6 +70,7 @@ def local_spawner(
         free=lambda: free_now(limiter),
         gpus=_gpus(),
         released=released,
+        reservations=reservations,
         collaboration_dir=config.collaboration_dir,
     )
     return wrap(LocalProcessSpawner, services, machine)
@@ -139,8 +142,15 @@ def cluster_spawner(
     launcher: Launcher | None = None,
     url: str = "",
     released: Callable[[Released], Awaitable[None]] | None = None,
+    reservations: Reservations | None = None,
 ) -> type[Any]:
     """Return the class that starts servers by a cluster's spawner, such as `SlurmSpawner`."""
     file = AdminFile(sizes, Sizes)
-    services = Services(sizes=lambda: file.value, launcher=launcher, url=url, released=released)
+    services = Services(
+        sizes=lambda: file.value,
+        launcher=launcher,
+        url=url,
+        released=released,
+        reservations=reservations,
+    )
     return wrap(backend, services)

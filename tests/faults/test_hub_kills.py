@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from tests.faults.accounting import check_accounting_closes, limit_generously
 from tests.hub_platform import OWNER, HubPlatform, hub_platform, needs_accounts
 from tests.platform_fixture import wait_until
 
@@ -35,6 +36,7 @@ VICTIMS = ("hub", "proxy", "service", "editor", "up")
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPlatform]:
     with hub_platform(tmp_path_factory.mktemp("hub"), ELEMENT_LEASE_SECONDS="10") as running:
+        limit_generously(running)
         yield running
 
 
@@ -101,3 +103,4 @@ def test_a_kill_ends_no_server_and_no_run_of_anybody(
         wait_until(lambda: hub.servers()[""]["ready"], 60, lambda: hub.log_of("hub"))
     # what the run had is given back, and the Hub knows nothing of it any more
     wait_until(lambda: hub.is_given_back(run_id), 60, lambda: hub.log_of("hub"))
+    check_accounting_closes(hub)

@@ -11,6 +11,7 @@ import pytest
 
 from element_jupyter.config import Element
 from element_jupyter.platform.doctor import examine
+from tests.faults.accounting import allocations
 from tests.hub_platform import (
     OWNER,
     SERVICE,
@@ -93,6 +94,41 @@ def test_a_run_is_held_to_its_size_and_says_so_when_that_is_too_little(hub):
     assert run["state"] == "failed"
     assert run["out_of_memory"], run
     assert run["memory_limit_bytes"] == 2 << 30
+
+
+def test_editors_and_runs_draw_on_the_same_limits_and_give_back_what_they_had(hub):
+    quotas = hub.data / "quotas.yaml"
+    before = quotas.read_text()
+    with hub.hub() as client:
+        client.delete(f"/users/{OWNER}/server")
+    wait_until(lambda: hub.servers() == {}, 60, lambda: hub.log_of("service"))
+    # room for one of either; a small server has one core
+    quotas.write_text("quotas: [{who: everyone, at_once: {cpu: 1}, largest: {cpu: 2}}]")
+    try:
+        hub.start_editor()
+        waiting = hub.start_run("print('had room')")
+        wait_until(
+            lambda: "has 1 of 1 core in use" in hub.run_is(waiting)["reason"],
+            30,
+            lambda: str(hub.run_is(waiting)),
+        )
+        with hub.hub() as client:
+            client.delete(f"/users/{OWNER}/server")
+        assert hub.ended(waiting)["state"] == "succeeded"
+
+        with hub.hub() as client:
+            refused = client.post(f"/users/{OWNER}/server", json={"size": "medium"})
+        assert refused.status_code == 403
+        assert "At most 1 core at once can be had here (everyone's limit)" in refused.text
+        wait_until(lambda: not allocations(hub, still_open=True), 60, lambda: hub.log_of("hub"))
+        editor, run = (
+            next(each for each in allocations(hub) if (each["run_id"] == waiting) is of_run)
+            for of_run in (False, True)
+        )
+        assert editor["kind"] == "editor"
+        assert editor["ended_at"] <= run["begun_at"]
+    finally:
+        quotas.write_text(before)
 
 
 def test_an_unknown_size_is_refused_by_its_name(hub):

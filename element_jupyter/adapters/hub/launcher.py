@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from pydantic import ValidationError
@@ -17,19 +17,25 @@ class HttpLauncher:
     """A `core.provisioning.Launcher` that asks over REST, with the Hub's own token."""
 
     def __init__(self, service_url: str, token: str) -> None:
-        self._url = f"{service_url}/api/v1/runs"
+        self._url = f"{service_url}/api/v1"
         self._headers = {"Authorization": f"Bearer {token}"}
         self._http: httpx.AsyncClient | None = None
 
     async def redeem(self, run_id: str, ticket: str, person: str) -> Launch:
-        answer = await self._post(f"{run_id}/launch", {"ticket": ticket, "person": person})
+        answer = await self.tell(f"runs/{run_id}/launch", {"ticket": ticket, "person": person})
         return Launch.model_validate_json(answer.content)
 
     async def ended(self, run_id: str, how: ProcessExit, *, out_of_memory: bool) -> None:
         told = how.model_copy(update={"out_of_memory": out_of_memory or how.out_of_memory})
-        await self._post(f"{run_id}/ended", told.model_dump(mode="json"))
+        await self.tell(f"runs/{run_id}/ended", told.model_dump(mode="json"))
 
-    async def _post(self, path: str, body: dict[str, object]) -> httpx.Response:
+    async def tell(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """Post a body to a path of the control plane.
+
+        Raises:
+            Unavailable: it does not answer, or not as itself.
+            ElementError: what it refuses with.
+        """
         if self._http is None:  # a client belongs to the event loop that first uses it
             self._http = httpx.AsyncClient(headers=self._headers, timeout=_TIMEOUT, trust_env=False)
         try:

@@ -7,7 +7,6 @@ an end is written once.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +16,7 @@ from typing import Annotated, Protocol
 from pydantic import Field, StringConstraints
 
 from element_jupyter.core.confinement import Spent
-from element_jupyter.core.quotas.checking import Amounts, Refusal
+from element_jupyter.core.quotas.checking import Amounts
 from element_jupyter.core.quotas.rules import Bound, Claimant
 from element_jupyter.core.sizes import Size
 from element_jupyter.core.team_servers import team_of_account
@@ -127,11 +126,6 @@ class Reservations(Protocol):
         """
         ...
 
-    async def release(self, allocation: Allocation, ended: Ended) -> None:
-        """Give back what a server had; returns at once, and is told for certain."""
+    async def release(self, id_: str, ended: Ended) -> None:
+        """Give back what a server or a run had, by the allocation's id; does not wait for it."""
         ...
-
-
-Refused = dict[str, Refusal]
-"""Allocations that were not made, by their ids, with the reason."""
-Claims = Sequence[Claim]

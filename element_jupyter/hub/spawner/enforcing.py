@@ -28,6 +28,7 @@ from traitlets.config import LoggingConfigurable
 from element_jupyter.core.confinement import Spent
 from element_jupyter.core.errors import ElementError, Forbidden, NotFound, Unavailable
 from element_jupyter.core.provisioning import Launch, ProcessExit
+from element_jupyter.core.quotas.allocations import Ended
 from element_jupyter.core.sizes import Size
 from element_jupyter.core.team_servers import team_of_account
 from element_jupyter.hub.spawner import options as forms
@@ -172,6 +173,8 @@ class EnforcingMixin(Beneath):
         try:
             forms.team_of(person, levels, team)
             self.give(size)
+            if run_id is None and self.services.reservations is not None:
+                await self.services.reservations.reserve(held.allocation, levels.get(team))
         except BaseException:
             if run_id is None:
                 self.held = None  # nothing has begun
@@ -299,12 +302,14 @@ class EnforcingMixin(Beneath):
         if held is None:
             return
         how = with_memory(await self.how_it_ended(), spent)
+        until = datetime.now(UTC)
+        if self.services.reservations is not None:
+            ended = Ended(ended_at=until, how=how.words, spent=spent)
+            await self.services.reservations.release(held.run_id or held.allocation.id, ended)
         if held.run_id is not None:
             self.tell_end(held.run_id, how)
         if self.services.released is not None:
-            await self.services.released(
-                Released(held=held, until=datetime.now(UTC), spent=spent, how=how)
-            )
+            await self.services.released(Released(held=held, until=until, spent=spent, how=how))
 
     def tell_end(self, run_id: str, how: ProcessExit) -> None:
         """Tell the control plane, once and without waiting for it, that a run's process ended."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from element_jupyter.core.confinement import Free, Spent
 from element_jupyter.core.provisioning import Launcher, ProcessExit
+from element_jupyter.core.quotas.allocations import Allocation, Reservations, server_allocation
 from element_jupyter.core.sizes import Size, Sizes
 from element_jupyter.core.values import Name, UtcTime, Value
 
@@ -22,6 +23,11 @@ class Held(Value):
     run_id: str | None = None
     since: UtcTime
     gpus: tuple[str, ...] = ()
+
+    @property
+    def allocation(self) -> Allocation:
+        """What the books say of a server; a run's is the control plane's own to write."""
+        return server_allocation(self.owner, self.server, self.team, self.size, self.since)
 
 
 class Released(Value):
@@ -47,5 +53,7 @@ class Services:
     released: Callable[[Released], Awaitable[None]] | None = None
     """Called for each server that has ended, also for one that ended while the Hub did not run.
     A second time only when the Hub was killed just then; owner, server and `since` are the same."""
+    reservations: Reservations | None = None
+    """What decides by quotas whether a server may start; None: nothing does."""
     collaboration_dir: str = ""
     """Where what only the servers of teams load is installed."""

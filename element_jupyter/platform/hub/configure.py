@@ -16,10 +16,12 @@ from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.adapters.hub.launcher import HttpLauncher
 from element_jupyter.core.places import AIRFLOW_PREFIX, SERVICE_PREFIX
 from element_jupyter.core.teams import TeamRules
+from element_jupyter.platform.admin_files import quotas
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.components import ROUTES
 from element_jupyter.platform.hub.inherited import inherited_environment
 from element_jupyter.platform.hub.people import serves_one_because
+from element_jupyter.platform.hub.reservations import HubReservations
 from element_jupyter.platform.hub.setup import (
     HubSetup,
     Secret,
@@ -181,10 +183,12 @@ def _people(c: Any, settings: config.Element, setup: HubSetup) -> None:
 def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> None:
     from element_jupyter.platform.spawners import local_spawner
 
+    launcher = HttpLauncher(setup.service_url, Secret.HUB.of(data))
     c.JupyterHub.spawner_class = local_spawner(
         settings,
         Path(settings.sizes_file or settings.data / "sizes.yaml"),
-        launcher=HttpLauncher(setup.service_url, Secret.HUB.of(data)),
+        launcher=launcher,
+        reservations=HubReservations(launcher.tell, quotas(settings), data.hub / "untold"),
         url=setup.service_url,
         fork_socket=Path(setup.runner_socket) if setup.runner_socket else None,
         many=serves_one_because() is None,
