@@ -5,6 +5,7 @@ import { ElementProblem } from '../src/api/client';
 import type { IServices } from '../src/jobs/services';
 import type { Subject } from '../src/jobs/schedule/model';
 import { ScheduleModel } from '../src/jobs/schedule/model';
+import { scarce } from '../src/quota';
 
 interface IAsked {
   call: string;
@@ -105,7 +106,22 @@ function open(subject: Subject = { path: 'daily.ipynb', panel: null }): Schedule
 }
 
 const settled = () => new Promise(resolve => setTimeout(resolve, 0));
+const until = async (isSo: () => boolean) => {
+  while (!isSo()) {
+    await settled();
+  }
+};
 const sent = (call: string) => asked.filter(each => each.call === call);
+
+const QUOTA = {
+  rule: '',
+  team: 'ada',
+  limits: [{ kind: 'budget', used: 5, limit: 10, sentence: 'ada has used 5 of 10 GPU-hours.' }],
+  fits: true,
+  never: false,
+  sentence: '',
+  hint: ''
+};
 
 beforeEach(() => {
   asked = [];
@@ -466,5 +482,64 @@ describe('a job', () => {
 
     expect(model.state).toEqual({ kind: 'failed', problem: AWAY.problem });
     expect(await model.submit()).toBeNull();
+  });
+});
+
+describe('the quota', () => {
+  const quota = (sizes: Record<string, object> = {}) => {
+    answers['get /quota'] = ({ query }: IAsked) => ({ ...QUOTA, ...sizes[String(query?.size)] });
+  };
+
+  it('is asked for each team and size that is chosen, and a late answer is dropped', async () => {
+    let answer: (said: unknown) => void = () => {};
+    answers['get /me'] = { ...ME, teams: { ada: 'lead', ml: 'member' } };
+    answers['get /quota'] = new Promise(resolve => (answer = resolve));
+    const model = open();
+    await until(() => sent('get /quota').length > 0);
+    quota({ large: { fits: false, sentence: 'No.' } });
+    model.set({ team: 'ml', size: 'large' });
+    await until(() => model.quota?.sentence === 'No.');
+    answer({ ...QUOTA, sentence: 'Late.' });
+    await settled();
+
+    expect(model.quota?.sentence).toBe('No.');
+    expect(sent('get /quota').at(-1)).toMatchObject({ query: { team: 'ml', size: 'large' } });
+    expect(model.obstacle).toBeNull();
+  });
+
+  it('keeps from sending what would never fit, and nothing else', async () => {
+    quota({ large: { fits: false, never: true, sentence: 'At most 1 GPU.' } });
+    const model = open();
+    await until(() => model.quota !== null && model.inspection.kind === 'ready');
+    expect(model.obstacle).toBeNull();
+
+    model.set({ size: 'large' });
+    await until(() => model.quota?.never === true);
+
+    expect(model.obstacle).toBe('At most 1 GPU.');
+    expect(await model.submit()).toBeNull();
+    expect(sent('post /runs')).toEqual([]);
+  });
+
+  it('is nothing where no limit counts, or where nobody can say', async () => {
+    answers['get /quota'] = { ...QUOTA, limits: [] };
+    const model = open();
+    await until(() => sent('get /quota').length > 0 && model.inspection.kind === 'ready');
+    await settled();
+    expect(model.quota).toBeNull();
+
+    answers['get /quota'] = AWAY;
+    model.set({ size: 'large' });
+    await settled();
+    expect(await model.submit()).toMatchObject({ kind: 'run' });
+  });
+
+  it('is near its end from four fifths on', () => {
+    const limits = [
+      { used: 7, limit: 10, sentence: 'a' },
+      { used: 8, limit: 10, sentence: 'b' },
+      { used: null, limit: 10, sentence: 'c' }
+    ];
+    expect(scarce({ ...QUOTA, limits } as never)).toEqual(['b']);
   });
 });

@@ -288,3 +288,43 @@ def test_one_click_runs_for_the_team_for_which_the_server_was_started(site: Site
 
     (run,) = (run for run in site.runs() if run["notebook"] == "clicked.ipynb")
     assert (run["team"], run["owner"]) == ("web", "ada")
+
+
+QUOTAS = """
+quotas:
+  - who: person:ada
+    largest: {cpu: 8}
+    at_once: {runs: 1}
+    budgets: [{per: 7 days, cpu_hours: 100}]
+"""
+
+
+def test_the_dialog_and_the_panel_say_what_of_the_quota_is_left(site: Site, page: Page):
+    (site.data / "quotas.yaml").write_text(QUOTAS)
+    try:
+        dialog = open_dialog(page)
+        before = dialog.get_by_role("region", name="Before it runs")
+        size = dialog.get_by_label("Size")
+        size.select_option("small")
+        expect(size).to_have_accessible_description(re.compile("of 100 CPU-hours per 7 days"))
+        expect(before).not_to_contain_text("Error")
+
+        size.select_option("huge")
+        error = before.get_by_role("listitem").filter(has_text="Error")
+        expect(error).to_contain_text("8 cores")
+        run = dialog.get_by_role("button", name="Run", exact=True)
+        expect(run).to_have_attribute("aria-disabled", "true")
+        assert violations(page, ".jp-ElementSchedule") == []
+        size.select_option("small")
+        expect(run).to_have_attribute("aria-disabled", "false")
+        page.keyboard.press("Escape")
+        expect(dialog).to_have_count(0)
+
+        choose_from_palette(page, "Resources")
+        panel = page.locator(".jp-ElementPanel:visible")
+        expect(panel.get_by_role("heading", name="My quota")).to_be_visible()
+        used = panel.get_by_role("listitem").filter(has_text="of 100 CPU-hours per 7 days")
+        expect(used.get_by_role("progressbar")).to_have_attribute("max", "100")
+        assert violations(page, ".jp-ElementQuota") == []
+    finally:
+        (site.data / "quotas.yaml").unlink()

@@ -9,6 +9,7 @@ import { Keep, Trouble, Waiting } from '../environments/parts';
 import { KernelsView } from './kernelsView';
 import type { ILive } from './live';
 import type { ResourcesModel } from './model';
+import { QuotaView } from './quotaView';
 import { RunningModel } from './running';
 import { RunsView } from './runsView';
 import { ServerView } from './serverView';
@@ -66,6 +67,7 @@ export class ResourcesPanel extends VDomRenderer<ResourcesModel> {
             {() => <RunsView model={this._running} commands={commands} trans={trans} />}
           </UseSignal>
         </Section>
+        <QuotaView key={this._looks} client={this._services.client} trans={trans} />
       </Keep>
     );
   }
@@ -104,12 +106,14 @@ export class ResourcesPanel extends VDomRenderer<ResourcesModel> {
 
   private _look(): void {
     if (this.isVisible) {
+      this._looks += 1;
       this._running.look();
       this.update();
     }
   }
 
   private readonly _running: RunningModel;
+  private _looks = 0;
 }
 
 /** A part of the panel that can be folded away. */

@@ -11,6 +11,8 @@ import type { components } from '../../api/schema';
 import type { Inspection, Parameter, Problem } from '../../api/types';
 import { EnvironmentModel } from '../../environments/model';
 import { originOf } from '../origin';
+import type { Quota } from '../../quota';
+import { QuotaModel } from '../../quota';
 import type { IElementClient } from '../../tokens';
 import type { IServices } from '../services';
 import { documentOf, kernelOf } from './document';
@@ -74,6 +76,7 @@ export class ScheduleModel extends VDomModel {
     this._sending = new Sending(_services);
     this._preview = new PreviewModel(_services.client);
     this._preview.stateChanged.connect(this._changed, this);
+    this._quota = new QuotaModel(_services.client, () => this._changed());
     if ('path' in subject) {
       this._state = { kind: 'editing' };
       this._turnTo(subject.path, subject.panel);
@@ -176,7 +179,11 @@ export class ScheduleModel extends VDomModel {
       return trans.__('The environment cannot be built.');
     }
     const errors = this.findings.filter(({ severity }) => severity === 'error');
-    return takesNotebook && errors.length > 0 ? errors[0].message : null;
+    return takesNotebook && errors.length > 0
+      ? errors[0].message
+      : this.quota?.never
+        ? this.quota.sentence
+        : null;
   }
 
   /** What the inspection found; that there is no parameters cell is said beside the parameters. */
@@ -203,6 +210,11 @@ export class ScheduleModel extends VDomModel {
   get team(): string | undefined {
     const usual = this._inspection.kind === 'ready' ? this._inspection.value.team : undefined;
     return this.places.teamOf(this._form.team, this._last.team, usual) ?? usual;
+  }
+
+  /** What may be used for that team, and whether that size fits; null where nothing counts. */
+  get quota(): Quota | null {
+    return this._quota.value;
   }
 
   /** Who edits a job that is somebody else's; null when it is their own, or new. */
@@ -488,6 +500,10 @@ export class ScheduleModel extends VDomModel {
 
   private _changed(): void {
     if (!this.isDisposed) {
+      const { me, sizes } = this.places;
+      if (me && sizes.kind === 'ready') {
+        void this._quota.ask(this.team, this.size?.name ?? sizes.value.default);
+      }
       this.stateChanged.emit();
     }
   }
@@ -510,5 +526,6 @@ export class ScheduleModel extends VDomModel {
   /** Makes two submissions of the same thing one run. */
   private _key = UUID.uuid4();
   private readonly _preview: PreviewModel;
+  private readonly _quota: QuotaModel;
   private readonly _sending: Sending;
 }

@@ -7,6 +7,7 @@ import * as React from 'react';
 import type { Finding } from '../../api/types';
 import { Folded } from '../../environments/parts';
 import { nameOf } from '../../environments/words';
+import { scarce } from '../../quota';
 import { size } from '../../resources/words';
 import type { ScheduleModel } from './model';
 import { environmentWord, severityLabel } from './words';
@@ -18,20 +19,23 @@ interface IPart {
 
 /** The environment, and the list of what was found; a warning is accepted by submitting. */
 export function PreflightView({ model, trans }: IPart): React.ReactElement | null {
-  const { findings, form, stored, obstacle } = model;
+  const { findings, form, stored, obstacle, quota } = model;
   if (stored && !form.update) {
     return (
       <>
         <PinsView model={model} trans={trans} />
-        {model.advice?.evidence ? (
+        {model.advice?.evidence || quota ? (
           <ul>
             <AdviceLine model={model} trans={trans} />
+            <QuotaLines model={model} trans={trans} />
           </ul>
         ) : null}
       </>
     );
   }
-  const warns = findings.some(({ severity }) => severity === 'warning');
+  const warns =
+    findings.some(({ severity }) => severity === 'warning') ||
+    (quota !== null && (quota.fits === false || scarce(quota).length > 0));
   return (
     <section
       className="jp-ElementPreflight"
@@ -47,6 +51,7 @@ export function PreflightView({ model, trans }: IPart): React.ReactElement | nul
           </Line>
         ) : null}
         <AdviceLine model={model} trans={trans} />
+        <QuotaLines model={model} trans={trans} />
         {findings.map((finding, number) => (
           <FindingLine key={number} finding={finding} trans={trans} />
         ))}
@@ -131,6 +136,32 @@ function AdviceLine({ model, trans }: IPart): React.ReactElement | null {
         </>
       ) : null}
     </Line>
+  );
+}
+
+/** What of the quota speaks against it, or is nearly used up; a job meets it when it fires. */
+function QuotaLines({ model, trans }: IPart): React.ReactElement | null {
+  const { quota, form } = model;
+  if (!quota) {
+    return null;
+  }
+  const { never, fits, sentence, hint } = quota;
+  if (never || (fits === false && form.when.kind === 'now')) {
+    return (
+      <Line severity={never ? 'error' : 'warning'} trans={trans}>
+        {never ? sentence : trans.__('It will wait: %1', sentence)}
+        <span className="jp-ElementAside"> {hint}</span>
+      </Line>
+    );
+  }
+  return (
+    <>
+      {scarce(quota).map(said => (
+        <Line key={said} severity="warning" trans={trans}>
+          {said}
+        </Line>
+      ))}
+    </>
   );
 }
 

@@ -6,6 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import { Trouble, Waiting } from '../../environments/parts';
+import type { Quota } from '../../quota';
 import { changesBetween } from '../list/changes';
 import { ChangesView } from '../list/changesView';
 import { Field, Group, Tick } from './fields';
@@ -273,7 +274,7 @@ function SizeField({ model, faults, trans }: IPart): React.ReactElement | null {
     <Field
       label={trans.__('Size')}
       fault={faults.get('size')}
-      hint={shown ? sizeHint(shown, offered, trans) : null}
+      hint={shown ? [sizeHint(shown, offered, trans), ...budgets(model.quota)].join(' ') : null}
     >
       {control => (
         <select
@@ -291,4 +292,10 @@ function SizeField({ model, faults, trans }: IPart): React.ReactElement | null {
       )}
     </Field>
   );
+}
+
+/** What is left of what may be used up, in words. */
+function budgets(quota: Quota | null): string[] {
+  const found = quota?.limits.filter(({ kind }) => kind === 'budget') ?? [];
+  return found.map(({ sentence }) => sentence);
 }
