@@ -21,6 +21,8 @@ import httpx
 from tornado.httpclient import HTTPRequest
 from tornado.websocket import websocket_connect
 
+from element_jupyter.adapters.accounts import account_name
+from element_jupyter.adapters.team_directories import TeamDirectories
 from element_jupyter.core.confinement import Account
 from element_jupyter.core.errors import Forbidden
 from element_jupyter.core.provisioning import Launch, ProcessExit
@@ -188,7 +190,7 @@ class Hub(RunningHub):
         return []
 
     def home(self, person: str) -> Path:
-        return Path(pwd.getpwnam(person).pw_dir)
+        return Path(pwd.getpwnam(account_name(person)).pw_dir)
 
     def kernel(self, person: str, *cells: str) -> str:
         """Execute code in a kernel of a person's server; returns what it printed."""
@@ -290,6 +292,9 @@ def end_hub_of_accounts(hub: Hub) -> None:
         )
         subprocess.run(["userdel", "--force", each.pw_name], capture_output=True)
         subprocess.run(["groupdel", each.pw_name], capture_output=True)
+    teams = TeamDirectories(homes / ".teams", f"{hub.mark}people")
+    for team in (homes / ".teams").glob("*"):
+        subprocess.run(["groupdel", teams.group_of(team.name)], capture_output=True)
     for group in [each.gr_name for each in grp.getgrall()]:
         if group.startswith(f"{hub.mark}people"):
             subprocess.run(["groupdel", group], capture_output=True)

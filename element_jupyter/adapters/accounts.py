@@ -2,11 +2,14 @@
 
 As root, each person has an account of their own name in one group (`accounts_group`); an account
 outside of it is never used or touched. Otherwise there is one person: who runs this.
+
+A name that is too long for the system, as that of a team may be, is shortened; see `account_name`.
 """
 
 from __future__ import annotations
 
 import grp
+import hashlib
 import os
 import pwd
 import shutil
@@ -29,6 +32,19 @@ _LOCKED: Final = "1"
 """The day (since 1970) on which an account that we have locked has expired: shadow(5)."""
 _END_SECONDS: Final = 10.0
 
+
+def account_name(person: str) -> str:
+    """Return what an account is called; a name of more than 32 characters ends in its hash.
+
+    Nobody brings a name along that ends so (`core.teams.person_name`), and no team's account is
+    called like a person, so two names never have one account.
+    """
+    if len(person) <= _LONGEST_NAME:
+        return person
+    digits = hashlib.sha256(person.encode()).hexdigest()[:8]
+    return f"{person[: _LONGEST_NAME - 9].rstrip('-._')}-{digits}"
+
+
 _changing = threading.Lock()
 """Two programs that change /etc/passwd at once wait for each other for seconds, and may give up."""
 
@@ -47,6 +63,7 @@ class PeopleAccounts:
             Forbidden: the name is another's, or no account can have it; says what to do.
             Unavailable: the system makes none; says why.
         """
+        person = account_name(person)
         with _changing:
             if (found := _entry(person)) is None:
                 self._make(person)
@@ -65,6 +82,7 @@ class PeopleAccounts:
             Forbidden: the account of that name is not one of ours; it is left alone.
             Unavailable: the system does not lock it, or its processes do not end.
         """
+        person = account_name(person)
         with _changing:
             if (found := _entry(person)) is None:
                 return False
@@ -74,11 +92,10 @@ class PeopleAccounts:
         return True
 
     def _make(self, person: str) -> None:
-        if len(person) > _LONGEST_NAME or person.isdecimal() or person.startswith("-"):
+        if person.isdecimal() or person.startswith("-"):
             raise Forbidden(
                 f"No account of this machine can be called '{person}'.",
-                f"An administrator gives you a name of at most {_LONGEST_NAME} characters, "
-                "not of digits alone.",
+                "An administrator gives you a name that is not of digits alone.",
             )
         try:
             grp.getgrnam(self._group)

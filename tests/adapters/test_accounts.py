@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from element_jupyter.adapters.accounts import OwnAccount, PeopleAccounts
+from element_jupyter.adapters.accounts import OwnAccount, PeopleAccounts, account_name
 from element_jupyter.core.errors import Forbidden
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes accounts")
@@ -49,6 +49,28 @@ def made(tmp_path):
     made = Made(tmp_path / "homes")
     yield made
     made.remove()
+
+
+def test_a_name_that_is_too_long_for_the_system_is_shortened_and_stays_one_s_own():
+    longest = "team-" + 3 * "sales-and-marketing-"
+    names = [account_name(longest + end) for end in ("emea", "apac")]
+
+    assert account_name("team-" + 27 * "x") == "team-" + 27 * "x"
+    assert names[0] == account_name(longest + "emea") == "team-sales-and-marketin-1c868c5a"
+    assert len(set(names)) == 2
+    assert max(map(len, names)) <= 32
+
+
+@needs_root
+def test_somebody_with_a_long_name_has_an_account_that_is_made_and_locked_like_any(made):
+    long = f"{made.mark}{4 * '-somebody'}"
+    made.names.append(account_name(long))
+
+    account = made.accounts.ensure(long)
+
+    assert account.name == account_name(long)
+    assert made.accounts.ensure(long) == account
+    assert made.accounts.lock(long)
 
 
 @needs_root
