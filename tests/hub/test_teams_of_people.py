@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.hub.signing_in import AUTHENTICATION, Visitor, refusal_in
+from tests.hub.signing_in import AUTHENTICATION, Visitor, refusal_in, xsrf_of
 from tests.hub_fixture import RunningHub, running_hub
 from tests.platform_fixture import wait_until
 
@@ -107,6 +108,43 @@ def test_a_member_starts_the_server_of_the_team_and_a_viewer_cannot(hub):
         assert api.post("/users/team-ml/server").status_code in {201, 202}
         wait_until(lambda: hub.server("team-ml").get("ready"), 60)
         assert api.delete("/users/team-ml/server").status_code in {202, 204}
+
+
+def teams_page(visitor: Visitor, path: str = "/hub/teams") -> str:
+    answer = visitor.get(path).raise_for_status()
+    return " ".join(re.sub(r"<[^>]+>", " ", answer.text).split())
+
+
+def test_a_person_s_teams_are_on_the_home_page_with_the_way_to_their_servers(hub):
+    people(hub, pia=["team-of-pages"], pio=["team-of-pages-viewer"], pat=["ml"])
+    pia, pio, pat = (signed_in(hub, name) for name in ("pia", "pio", "pat"))
+    opening = {"team": "pages"}
+
+    # before it runs: a viewer is told so, and starts nothing; a stranger learns nothing
+    for path in ("/hub/home", "/hub/teams"):
+        assert "You are a viewer. Its server does not run. A member of" in teams_page(pio, path)
+        assert "You are a member. Its server does not run; opening it" in teams_page(pia, path)
+        assert "pages" not in teams_page(pat, path)
+    told = pio.form("/hub/teams", opening)
+    assert told.status_code == 409
+    assert "does not run. A member of the team starts it" in refusal_in(told)
+    assert pat.form("/hub/teams", opening).status_code == 404
+    assert pia.form("/hub/teams", {"team": "pia"}).status_code == 404
+    assert pia.post("/hub/teams", data=opening).status_code == 403  # another site's page
+    assert Visitor(hub.url).post("/hub/teams", data=opening).status_code == 403
+    assert not hub.server("team-pages")
+
+    waiting = pia.form("/hub/teams", opening)
+    assert waiting.is_success, waiting.text
+    wait_until(lambda: hub.server("team-pages").get("ready"), 60)
+    for person in (pia, pio):
+        page = person.get("/hub/teams")
+        sent = {"_xsrf": xsrf_of(page), **opening}
+        opened = person.post("/hub/teams", data=sent, follow_redirects=False)
+        assert (opened.status_code, opened.headers["location"]) == (302, "/user/team-pages/lab")
+        assert "Its server runs." in teams_page(person)
+    with hub.api() as api:
+        api.delete("/users/team-pages/server").raise_for_status()
 
 
 def test_somebody_in_no_team_is_told_whom_to_ask(hub):

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import traitlets
 from jupyterhub import orm
-from jupyterhub.handlers.login import LoginHandler
 from sqlalchemy.orm import object_session
 
 from element_jupyter.hub.authentication.accounts import Account, Accounts
@@ -104,7 +103,7 @@ class ElementLocalAuthenticator(LimitedAttempts, TeamsFromRules):
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
         """Add the pages for invitations and passwords."""
         return [
-            ("/login", LoginHandler),
+            *super().get_handlers(app),
             ("/invitation", InvitationPage),
             ("/password", PasswordPage),
             ("/people", PeoplePage),

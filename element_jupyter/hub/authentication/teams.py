@@ -26,6 +26,7 @@ from element_jupyter.hub.authentication.standing import (
     roles_of,
 )
 from element_jupyter.hub.authentication.team_accounts import give_accounts
+from element_jupyter.hub.authentication.team_pages import PATH, TeamsPage, servers_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -91,6 +92,13 @@ class TeamsFromRules(Authenticator):
             # what an administrator has put there comes first, the Hub's own last
             last = 1 if paths and Path(paths[-1]).parts[-2:] == ("jupyterhub", "templates") else 0
             paths.insert(len(paths) - last, str(TEMPLATES))
+        variables = getattr(self.parent, "template_vars", None)
+        if variables is not None:
+            variables["team_servers"] = lambda user: servers_of(user, self)
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        """Add the page of one's teams."""
+        return [*super().get_handlers(app), (PATH, TeamsPage)]
 
     # ------------------------------------------------------------------ what may be overridden
 
