@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import logging
 import os
 import sys
 from pathlib import Path
 from typing import Any, Final
 
+from jupyter_server.base.call_context import CallContext
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
 from jupyterhub.singleuser.extension import JupyterHubIdentityProvider, JupyterHubSingleUser
 from traitlets.config import Config
 
 from element_jupyter import config
 from element_jupyter.core.team_servers import team_of_account
-from element_jupyter.server.team_rights import SETTING, TeamAuthorizer, TeamRights
+from element_jupyter.server.team_rights import SETTING, TeamAuthorizer, TeamRights, seen_by
 
 WHOAMI_SECONDS: Final = 15
 """How long what the Hub said of a token counts."""
+_ASKED: Any = getattr(CallContext, "get")  # noqa: B009 - it has no types
 _HERE: Final = "element_jupyter.platform.team_server"
 _DOCUMENTS: Final = "element_jupyter.server.shared_documents"
 
@@ -45,6 +49,14 @@ class TeamIdentity(JupyterHubIdentityProvider):
         if user is not None:
             handler.settings[SETTING].admit(handler, user)
         return user
+
+
+class TeamFiles(AsyncLargeFileManager):
+    """The files of the team, which are read-only to a viewer."""
+
+    async def get(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+        model = await super().get(*arguments, **options)
+        return seen_by(_ASKED(CallContext.JUPYTER_HANDLER), model)
 
 
 class TeamServer(JupyterHubSingleUser):
@@ -74,6 +86,7 @@ class TeamServer(JupyterHubSingleUser):
         server = {
             "identity_provider_class": TeamIdentity,
             "authorizer_class": TeamAuthorizer,
+            "contents_manager_class": TeamFiles,
             # a room would be opened for a stranger before they are turned away
             "allow_unauthenticated_access": False,
         }
@@ -124,3 +137,8 @@ if __name__ == "__main__":
     from element_jupyter.platform.team_server import TeamServer as Server
 
     Server.launch_instance()
+    # all is saved and every kernel has ended; a thread of anyio's that waits for the loop, as one
+    # that kept documents does, would keep the process until somebody kills it
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)

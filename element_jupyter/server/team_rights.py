@@ -141,6 +141,17 @@ def token_of_person(handler: JupyterHandler) -> str | None:
     return token
 
 
+def seen_by(handler: object, model: dict[str, Any]) -> dict[str, Any]:
+    """Return a file or directory as whoever asks has it: JupyterLab says that it is read-only."""
+    rights = handler.settings.get(SETTING) if isinstance(handler, JupyterHandler) else None
+    if not isinstance(rights, TeamRights) or not isinstance(handler, JupyterHandler):
+        return model
+    level = rights.level_of(handler.current_user)
+    if level is not None and level.covers(Level.MEMBER):
+        return model
+    return {**model, "writable": False}
+
+
 class TeamAuthorizer(Authorizer):
     """Asks the `TeamRights` of this server; without any, nobody may do anything."""
 

@@ -91,7 +91,7 @@ class LocalMixin(Beneath):
     stop_run_seconds = Float(
         15.0,
         config=True,
-        help="How long a run that is told to stop may take, until it is killed.",
+        help="How long a server or run that is told to stop may take, until it is killed.",
     )
 
     _account: Account | None = None
@@ -364,11 +364,11 @@ class LocalMixin(Beneath):
     # ----------------------------------------------------------------------------------- ending
 
     async def stop(self, now: bool = False) -> None:  # noqa: FBT001, FBT002 - the Hub's own
-        held = self.held
-        if held is None or held.run_id is None or now:
+        if self.held is None or now:
             await super().stop(now)
             return
-        # a run is asked to stop as it is without a Hub, so that it saves its notebook
+        # not by the Hub's SIGINT, which ends the loop of a Jupyter server and nothing else: kernels
+        # and documents are left as they are, and threads that wait for the loop keep it for ever
         if await self.poll() is None:
             await self._signal(signal.SIGTERM)
             await self.wait_for_death(self.stop_run_seconds)
