@@ -56,6 +56,8 @@ class HubPlatform:
         # and those of services to what is theirs
         self.data = self.open / "data"
         self.has_password = False
+        self.accounts = {OWNER}
+        """What the Hub makes accounts of the machine for; they are removed at the end."""
         self.verify: ssl.SSLContext | bool = True
         self.data.mkdir(mode=0o700)
         if (directory / "data").exists():
@@ -69,6 +71,7 @@ class HubPlatform:
             "ELEMENT_OWNER": OWNER,
             "ELEMENT_HOMES_DIR": str(self.homes),
             "ELEMENT_SERVICE_ACCOUNT": SERVICE,
+            "ELEMENT_TEAMS_DIR": str(self.homes / ".teams"),
             "ELEMENT_ENVIRONMENTS": "false",
             **environment,
         }
@@ -102,6 +105,22 @@ class HubPlatform:
             visitor.sign_in(OWNER, PASSWORD).raise_for_status()
         assert visitor.name == OWNER
         return visitor
+
+    def invite(self, admin: Visitor, name: str, teams: str) -> Visitor:
+        """Have somebody sign up, who is in these teams (`ml:member`)."""
+        self.accounts.add(name)
+        page = admin.form("/hub/people", {"action": "invite", "name": name, "teams": teams})
+        link = re.search(r'id="link"[^>]*value="[^"]*#([^"]+)"', page.text)
+        assert link, page.text
+        visitor = Visitor(self.url, verify=self.verify)
+        said = {"secret": link[1], "password": PASSWORD, "again": PASSWORD, "next": "/hub/home"}
+        visitor.form("/hub/invitation", said)
+        assert visitor.name == name
+        return visitor
+
+    def files_of(self, team: str) -> Path:
+        """Where a team has its files, once its server has been started."""
+        return self.homes / ".teams" / team / "files"
 
     def hub(self) -> httpx.Client:
         """A client of the Hub's REST interface, with the control plane's token."""
@@ -197,10 +216,16 @@ def hub_platform(directory: Path, **environment: str) -> Iterator[HubPlatform]:
     finally:
         if running.platform.up.poll() is None:
             running.platform.stop()
-        subprocess.run(["pkill", "-KILL", "-u", OWNER], check=False, capture_output=True)
+        services = (SERVICE, f"{SERVICE}-proxy", f"{SERVICE}-airflow")
+        for name in running.accounts:
+            subprocess.run(["pkill", "-KILL", "-u", name], check=False, capture_output=True)
         if os.geteuid() == 0:
-            for name in (OWNER, SERVICE, f"{SERVICE}-proxy", f"{SERVICE}-airflow"):
+            for name in (*running.accounts, *services):
                 subprocess.run(["userdel", "--force", name], check=False, capture_output=True)
+        for team in (running.homes / ".teams").glob("*"):
+            subprocess.run(
+                ["groupdel", f"element-people-{team.name}"], check=False, capture_output=True
+            )
         shutil.rmtree(running.open, ignore_errors=True)
 
 

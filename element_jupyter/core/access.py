@@ -13,6 +13,7 @@ from pydantic import Field
 
 from element_jupyter.core.audit import note_power
 from element_jupyter.core.errors import Forbidden
+from element_jupyter.core.team_servers import account_of
 from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name, Value
 
@@ -53,8 +54,38 @@ class Person(Value):
         """Whether not even their own team is theirs, so that they may do nothing."""
         return self.name not in self.levels
 
+    @property
+    def holder(self) -> str:
+        """Whose is what they upload."""
+        return self.name
+
     def is_in(self, team: str) -> bool:
         return self.sees is None or team in self.sees
+
+    def owns(self, owner: str, *, as_team: bool) -> bool:
+        """Whether they may do what only the owner of a job may."""
+        return owner == self.name
+
+
+class Visitor(Person):
+    """Somebody who asks from the server of a team.
+
+    All its members execute there, so any of them may be who really asks. Here is therefore only
+    what is the team's, and nothing is executed but as the team.
+    """
+
+    team: Name
+
+    @property
+    def suspended(self) -> bool:
+        return self.team not in self.levels
+
+    @property
+    def holder(self) -> str:
+        return account_of(self.team)
+
+    def owns(self, owner: str, *, as_team: bool) -> bool:
+        return as_team and owner == self.name
 
 
 class Scheduler(Person):

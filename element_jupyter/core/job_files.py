@@ -314,6 +314,10 @@ _DESCRIPTIONS: dict[str, dict[str, str]] = {
         "title": "A name for people, shown in lists. Default: the name.",
         "description": "What the job is for, as Markdown; shown in Airflow too.",
         "owner": "Who the job runs for and who hears of its failures.",
+        "as_team": (
+            "Whether it executes as the team's own account, as the team's server does, instead of"
+            " as its owner's."
+        ),
         "snapshot_id": "The stored copy of the project that the notebooks are taken from.",
         "environment": (
             "The environment of the notebooks, instead of what is found beside each: a file or"

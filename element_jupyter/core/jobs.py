@@ -86,6 +86,8 @@ class Job(Value):
     title: Annotated[str, StringConstraints(max_length=120)] = ""
     description: Annotated[str, StringConstraints(max_length=10_000)] = ""
     owner: Name
+    as_team: bool = False
+    """It executes as the account of the team, not as the owner's."""
     snapshot_id: Digest
     environment: Annotated[str, StringConstraints(max_length=1024)] | None = None
     size: Name | None = None

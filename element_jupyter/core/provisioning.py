@@ -89,7 +89,8 @@ class Provisioner(Protocol):
 class Launch(Value):
     """What a single-use ticket is worth: the process of one run, and as whom to start it."""
 
-    owner: Name
+    owner: str
+    """As whom."""
     team: Name
     size: Name
     environment: dict[str, str] = Field(default_factory=dict, repr=False)

@@ -17,6 +17,7 @@ from pydantic import Field, JsonValue, StringConstraints, TypeAdapter
 
 from element_jupyter.core.environments.keeping import Pin
 from element_jupyter.core.jobs import NotebookPath, Parameters
+from element_jupyter.core.team_servers import account_of
 from element_jupyter.core.values import Digest, Name, UtcTime, Value
 
 RunId = Annotated[str, StringConstraints(pattern=r"^r-[0-9a-z]{26}$")]
@@ -121,6 +122,8 @@ class Run(Value):
     task: str = "main"
     team: str
     owner: str
+    as_team: bool = False
+    """It executes as the account of the team, not as the owner's."""
     notebook: str
     snapshot_id: Digest
     parameters: dict[str, JsonValue] = Field(default_factory=dict)
@@ -165,6 +168,11 @@ class Run(Value):
     """What it was allowed to use, where that is known."""
     out_of_memory: bool = False
     """Whether it failed because a process of it was killed for want of memory."""
+
+    @property
+    def account(self) -> str:
+        """As whom it executes."""
+        return account_of(self.team) if self.as_team else self.owner
 
 
 class RunSpec(Value):

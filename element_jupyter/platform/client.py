@@ -98,12 +98,12 @@ class Local:
         )
 
 
-def connect(data_dir: Path | None) -> Local:
+def connect(data_dir: Path | None, *, token: str | None = None) -> Local:
     """Read the configuration of a data directory (None: the usual one) and make its client.
 
     In a server of a Hub, and without a data directory, it asks the platform of that Hub, as the
-    person whose server it is. Nothing is asked yet; a platform that does not run is seen with the
-    first question.
+    person whose server it is, or the holder of a `token` of that Hub. Nothing is asked yet; a
+    platform that does not run is seen with the first question.
 
     Raises:
         Invalid: the configuration is malformed.
@@ -116,7 +116,7 @@ def connect(data_dir: Path | None) -> Local:
     except TraitError as error:
         raise Invalid(str(error), "See element_config.py and the ELEMENT_… variables.") from error
     if hub is not None:
-        there = Address(hub.url, hub.token)
+        there = Address(hub.url, token or hub.token)
         return Local(settings, ServiceClient(lambda: there), hub)
     data = Data(settings.data)
 

@@ -2,7 +2,7 @@
 
 Hashing thousands of small files keeps the interpreter's lock busy, and the event loop of a person's
 server also carries their kernels' messages: it must not feel a snapshot at all. The child is given
-the notebook's path on its standard input and answers with one JSON document.
+the token and the notebook's path on its standard input and answers with one JSON document.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class _Answer(Value):
     problem: Problem | None = None
 
 
-async def take(notebook: Path) -> TakenSnapshot:
+async def take(notebook: Path, token: str | None = None) -> TakenSnapshot:
     """Snapshot the project of a notebook and upload what the control plane does not have.
 
-    Cancelling kills the child.
+    With a `token`, as its holder; else as whose server this is. Cancelling kills the child.
 
     Raises:
         Invalid, TooLarge: the project cannot be a snapshot; names the file.
@@ -40,7 +40,7 @@ async def take(notebook: Path) -> TakenSnapshot:
     # -P: a module in the directory that the server was started in is not ours to import
     child = await start_child(sys.executable, "-P", "-m", __name__)
     try:
-        said, _ = await child.communicate(os.fsencode(notebook))
+        said, _ = await child.communicate(f"{token or ''}\n".encode() + os.fsencode(notebook))
     finally:
         if child.returncode is None:
             child.kill()
@@ -99,9 +99,10 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     os.nice(NICE)
-    notebook = Path(os.fsdecode(sys.stdin.buffer.read()))
+    token, _, path = sys.stdin.buffer.read().partition(b"\n")
+    notebook = Path(os.fsdecode(path))
     try:
-        answer = _Answer(taken=_take(connect(None), notebook))
+        answer = _Answer(taken=_take(connect(None, token=token.decode() or None), notebook))
     except ElementError as error:
         answer = _Answer(problem=error.problem)
     with out:

@@ -85,8 +85,12 @@ class ControlPlane:
         finally:
             await answer.aclose()
 
-    async def post(self, path: str, body: Mapping[str, object]) -> None:
+    async def post(
+        self, path: str, body: Mapping[str, object], *, token: str | None = None
+    ) -> None:
         """Post a small document of the Jupyter server's own; its answer matters only as a refusal.
+
+        `token` is as in `ask`.
 
         Raises:
             ElementError: as the control plane answered; Unavailable: as `ask`.
@@ -96,6 +100,7 @@ class ControlPlane:
             f"/api/v1{path}",
             headers={"Content-Type": "application/json"},
             content=json.dumps(body).encode(),
+            token=token,
         ) as answer:
             said = await answer.aread()
         if answer.is_error:

@@ -15,6 +15,7 @@ from element_jupyter.server.control_plane import ControlPlane
 from element_jupyter.server.http import ElementHandler
 from element_jupyter.server.notebook_files import NotebookPath, notebook_file, shown_path
 from element_jupyter.server.operations import Operation
+from element_jupyter.server.team_rights import token_of_person
 
 
 class SnapshotRequest(Value):
@@ -42,8 +43,11 @@ class SnapshotOrigin(Value):
     path: str | None
 
 
-Take = Callable[[Path], Awaitable[TakenSnapshot]]
-"""Snapshots the project of a notebook and uploads what is missing, off the event loop."""
+Take = Callable[[Path, str | None], Awaitable[TakenSnapshot]]
+"""Snapshots the project of a notebook and uploads what is missing, off the event loop.
+
+With the token of whoever asks, where that is not this server's.
+"""
 
 RootOf = Callable[[str], Path | None]
 """The directory of which this person has taken a snapshot; reads the disk."""
@@ -63,8 +67,9 @@ class SnapshotHandler(ElementHandler):
         asked = self.asked(SnapshotRequest, 'For example {"path": "a.ipynb"}.')
         notebook = await notebook_file(self.contents_manager, asked.path)
         # an outage or a refusal is told before a gigabyte is read
-        await self._control_plane.post("/snapshots/missing", {"digests": []})
-        taken = await self._take(notebook)
+        token = token_of_person(self)
+        await self._control_plane.post("/snapshots/missing", {"digests": []}, token=token)
+        taken = await self._take(notebook, token)
         self.set_status(201)
         self.finish(taken.model_copy(update={"team": self._team}).model_dump_json())
 

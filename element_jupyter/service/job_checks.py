@@ -120,7 +120,7 @@ class JobChecks:
             task.notebook: before.pins.get(task.name) if before else None
             for task in wanting.values()
         }
-        found = await self._pins.pin(manifest, notebooks, pointer, who.name, build=build)
+        found = await self._pins.pin(manifest, notebooks, pointer, who.holder, build=build)
         for number, task in wanting.items():
             answer = found[task.notebook]
             if isinstance(answer, ElementError):
@@ -210,7 +210,8 @@ class JobChecks:
         # a job whose file was written by hand has no pins; that of its runs is the runner's to say
         if self._pins is None or not wants or (run.job is not None and request.kernel is None):
             return None
-        found = await self._pins.pin(manifest, {run.notebook: None}, pointer, run.owner, build=True)
+        notebooks = {run.notebook: None}
+        found = await self._pins.pin(manifest, notebooks, pointer, run.account, build=True)
         answer = found[run.notebook]
         if isinstance(answer, ElementError):
             raise _refused(answer, "environment")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import Field, JsonValue
 
-from element_jupyter.core.access import Action, Person, may, of_team
+from element_jupyter.core.access import Action, Person, Visitor, may, of_team
 from element_jupyter.core.audit import note_change
 from element_jupyter.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from element_jupyter.core.job_files import JobStore, changed_fields, scheduled_since
@@ -266,6 +266,8 @@ class Jobs:
             )
         now = self._now()
         before = self._store.get(job.team, job.name)
+        if isinstance(who, Visitor) and (before is None or before.job.as_team):
+            job = job.model_copy(update={"as_team": True})
         offered_by = await self._owners.check(who, before, job)
         pins = await self._checks.check(job, before, who, now, build=not dry_run)
         if before is None or before.job.tasks != job.tasks:
@@ -349,7 +351,8 @@ class Jobs:
         """
 
         def changed(stored: StoredJob) -> tuple[Job, str | None]:
-            taken = not paused and stored.job.owner == who.name
+            held = stored.job
+            taken = not paused and who.owns(held.owner, as_team=held.as_team)
             job = stored.job.model_copy(update={"paused": paused})
             return job, None if taken else stored.offered_by
 
@@ -418,7 +421,7 @@ class Jobs:
             Forbidden: it is somebody else's, and `who` is no lead of the team.
         """
         stored = self._store.get(team, name)
-        if stored is not None and stored.job.owner != who.name:
+        if stored and not who.owns(stored.job.owner, as_team=stored.job.as_team):
             may(who, Action.MANAGE, of_team(team))
         if not await self._store.delete(team, name, expected_version=expected_version):
             raise _no_job(team, name)

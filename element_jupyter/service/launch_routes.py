@@ -10,7 +10,7 @@ from element_jupyter.core.access import Action
 from element_jupyter.core.errors import NotFound
 from element_jupyter.core.provisioning import Launch, ProcessExit
 from element_jupyter.core.runs import RunId
-from element_jupyter.core.values import Name, Value
+from element_jupyter.core.values import Value
 from element_jupyter.service.http import Answer, Route, allow
 from element_jupyter.service.services import Launches, Services
 
@@ -19,7 +19,7 @@ class Ticket(Value):
     """What the spawner was given with a server's options, and as whom it would start it."""
 
     ticket: Annotated[str, Field(min_length=1, max_length=200, repr=False)]
-    person: Name
+    person: Annotated[str, Field(min_length=1, max_length=100)]
 
 
 async def launch_run(services: Services, run_id: RunId, body: Ticket) -> Launch:
@@ -30,7 +30,7 @@ async def launch_run(services: Services, run_id: RunId, body: Ticket) -> Launch:
 async def end_run_process(services: Services, run_id: RunId, body: ProcessExit) -> Answer[None]:
     """Take note of how a run's process ended; for the Hub only."""
     run = await services.runs.get(run_id)
-    await _launches(services).ended(run_id, run.owner, body)
+    await _launches(services).ended(run_id, run.account, body)
     return Answer(None, status=204)
 
 

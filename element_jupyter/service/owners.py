@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from element_jupyter.core.access import Action, Person, may, of_team
+from element_jupyter.core.access import Action, Person, Visitor, may, of_team
 from element_jupyter.core.errors import Forbidden, Invalid, Unavailable
 from element_jupyter.core.jobs import Job, StoredJob
 from element_jupyter.core.runs import Run
+from element_jupyter.core.team_servers import account_of
 from element_jupyter.core.teams import Level
 
 
@@ -30,6 +31,13 @@ class Owners:
             Forbidden: this owner, or this change of what the owner executes, is not for `who`.
             Invalid: the owner is not in the team.
         """
+        if isinstance(who, Visitor) and not (before.job if before else job).as_team:
+            raise Forbidden(
+                f"'{job.id}' runs as {job.owner}, and is not changed from the server of the team.",
+                "Change it in your own server.",
+            )
+        if job.as_team and (before is None or not before.job.as_team):
+            await self._check_account(job)
         if who.admin:
             if before is None or before.job.owner != job.owner:
                 await self._check_member(job)
@@ -37,7 +45,8 @@ class Owners:
         if job.owner == who.name:
             return None
         if before is not None and before.job.owner == job.owner:
-            if _executed(before.job) != _executed(job):
+            changed = _executed(before.job) != _executed(job)
+            if changed and not (before.job.as_team and job.as_team):
                 raise Forbidden(
                     f"'{job.id}' runs as {job.owner}, so only {job.owner} may change what it"
                     " executes.",
@@ -56,6 +65,15 @@ class Owners:
             ) from error
         await self._check_member(job)
         return who.name
+
+    async def _check_account(self, job: Job) -> None:
+        known = self._person is not None and await self._person(account_of(job.team)) is not None
+        if not known:
+            raise Invalid(
+                f"as_team: the team '{job.team}' has no account here to run as.",
+                "Leave it out, and the job runs as its owner.",
+                field="as_team",
+            )
 
     async def _check_member(self, job: Job) -> None:
         if reason := await self._not_a_member(job.owner, job.team):
@@ -121,4 +139,4 @@ def hint(stored: StoredJob) -> str:
 
 
 def _executed(job: Job) -> tuple[object, ...]:
-    return job.snapshot_id, job.environment, job.tasks
+    return job.as_team, job.snapshot_id, job.environment, job.tasks

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from element_jupyter.core import admission
-from element_jupyter.core.access import Action, Person, Scheduler, may, of_team
+from element_jupyter.core.access import Action, Person, Scheduler, Visitor, may, of_team
 from element_jupyter.core.errors import Forbidden, Invalid, NotFound
 from element_jupyter.core.fires import Ask
 from element_jupyter.core.jobs import Job, JobTask, Parameters, StoredJob
@@ -83,7 +83,8 @@ class Requests:
         for field in ("version", "dag_run_id", "due_at"):
             if getattr(request, field) is not None:
                 raise Invalid(f"{field}: only a run of a job has one.", field=field)
-        team = request.team or slug(who.name)
+        visited = who.team if isinstance(who, Visitor) else None
+        team = request.team or visited or slug(who.name)
         may(who, Action.RUN, of_team(team))
         run_id = new_run_id(now)
         run = Run(
@@ -91,6 +92,7 @@ class Requests:
             run_id=run_id,
             team=team,
             owner=who.name,
+            as_team=visited is not None,
             notebook=request.notebook or "",
             snapshot_id=request.snapshot_id or "",
             environment=request.environment,
@@ -132,6 +134,7 @@ class Requests:
             task=task.name,
             team=job.team,
             owner=job.owner,
+            as_team=job.as_team,
             notebook=task.notebook,
             snapshot_id=job.snapshot_id,
             environment=job.environment,
@@ -231,7 +234,9 @@ def _refuse_other_ways(request: RunRequest, task: JobTask, job: Job, who: Person
         Forbidden: only the owner may have it executed in another way.
     """
     wider = request.allow_extra_parameters and not task.allow_extra_parameters
-    if (wider or not _same_kernel(request, task)) and not (who.admin or who.name == job.owner):
+    other = wider or not _same_kernel(request, task)
+    # what executes as the team is every member's
+    if other and not (who.admin or job.as_team or who.owns(job.owner, as_team=job.as_team)):
         field = "allow_extra_parameters" if wider else "kernel"
         raise Forbidden(
             f"{field}: '{job.id}' runs as {job.owner}, and this is only {job.owner}'s to change.",

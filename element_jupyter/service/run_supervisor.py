@@ -293,7 +293,7 @@ class Supervisor:
         settings = self._settings
         return RunSpec(
             run_id=run.run_id,
-            owner=run.owner,
+            owner=run.account,
             team=run.team,
             size=run.size,
             notebook=run.notebook,

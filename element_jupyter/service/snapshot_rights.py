@@ -44,12 +44,12 @@ class SnapshotRights:
         gone = await asyncio.to_thread(self._blobs.missing, digests)
         if who.sees is None:
             return gone
-        return gone | (set(digests) - await self._uploads.held(who.name, digests))
+        return gone | (set(digests) - await self._uploads.held(who.holder, digests))
 
     async def uploaded(self, who: Person, digest: str) -> None:
         """Note that `who` has sent a blob."""
         if who.sees is not None:
-            await self._uploads.add(who.name, digest)
+            await self._uploads.add(who.holder, digest)
 
     async def manifest(self, who: Person, snapshot_id: str) -> Manifest:
         """Return what a snapshot holds, to whom it may be told.
@@ -80,7 +80,7 @@ class SnapshotRights:
     async def _is_readable(self, who: Person, snapshot_id: str) -> bool:
         if who.sees is None:
             return True
-        if await self._uploads.held(who.name, [snapshot_id]) and await self._has_all(
+        if await self._uploads.held(who.holder, [snapshot_id]) and await self._has_all(
             who, snapshot_id
         ):
             return True
@@ -94,7 +94,7 @@ class SnapshotRights:
             manifest = await asyncio.to_thread(load, self._blobs, snapshot_id)
         except (NotFound, Invalid):
             return False
-        return await self._uploads.held(who.name, manifest.digests) == manifest.digests
+        return await self._uploads.held(who.holder, manifest.digests) == manifest.digests
 
 
 def _unknown(snapshot_id: str) -> NotFound:

@@ -42,7 +42,7 @@ async def get_usage_advice(
             raise Invalid("job: it must be written as team/name.", field="job")
         may(who, Action.READ, of_team(team))
     found: Advice = await services.runs.advice(
-        job=job, task=task, notebook=notebook, owner=who.name
+        job=job, task=task, notebook=notebook, owner=who.holder
     )
     return found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from element_jupyter.adapters.hub.identity import HubPeople
+from element_jupyter.core.access import Visitor
 from element_jupyter.core.errors import Unavailable
 from element_jupyter.core.teams import Level
 from tests.hub_fixture import RunningHub, running_hub
@@ -24,7 +25,8 @@ c.JupyterHub.spawner_class = "simple"
 c.JupyterHub.services.append({{"name": "element", "api_token": "{ELEMENT_TOKEN}"}})
 c.JupyterHub.load_roles += [
     {{"name": "element", "services": ["element"], "scopes": ["read:users"]}},
-    {{"name": "user", "scopes": ["self", "access:services!service=element"]}},
+    {{"name": "user", "scopes": ["self", "access:services!service=element",
+        "access:servers!user=team-ml", "access:servers!user=team-ops", "access:servers!user=eve"]}},
 ]
 """
 
@@ -101,6 +103,26 @@ async def test_a_server_s_token_counts_when_it_has_the_scope_for_this_service_on
 
     assert (await people.whoami(of_editor)) == await people.person("ada")
     assert await people.whoami(of_run) is None
+
+
+async def test_what_the_server_of_a_team_has_of_a_visitor_counts_for_that_team_alone(hub, people):
+    with hub.api() as api:
+        for name in ("team-ml", "team-ops", "eve"):
+            api.post(f"/users/{name}").raise_for_status()
+
+    async def visiting(*servers: str, name: str = "ada"):
+        scopes = [f"access:servers!server={server}" for server in servers]
+        return await people.whoami(token(hub, name, scopes=[*scopes, "read:users!user"]))
+
+    ada = await visiting("team-ml/")
+    assert ada == Visitor(name="ada", team="ml", levels={"ml": Level.MEMBER})
+    boss = await visiting("team-ml/", name="root-of-all")
+    assert boss == Visitor(name="root-of-all", team="ml", levels={"ml": Level.LEAD})
+    assert not boss.admin
+    assert await visiting("team-ml/r-1") is None
+    assert await visiting("eve/") is None
+    assert await visiting("team-ml/", "team-ops/") is None
+    assert await visiting("team-ml/", name="team-ml") is None
 
 
 @pytest.mark.parametrize("made_up", ["", "nobody's", "with space", "ünïcode", "a\r\nX-Admin: 1"])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import pwd
+import re
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
+import nbformat
 import psutil
 import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from element_jupyter.config import Element
 from element_jupyter.platform.doctor import examine
 from tests.faults.accounting import allocations
+from tests.hub.signing_in import Visitor
 from tests.hub_platform import (
     OWNER,
     SERVICE,
@@ -20,7 +27,8 @@ from tests.hub_platform import (
     needs_accounts,
     readable,
 )
-from tests.platform_fixture import wait_until
+from tests.platform_fixture import ROOT, wait_until
+from tests.ui.complaints import hear
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), needs_accounts]
 
@@ -43,6 +51,14 @@ def tell_to_go_on() -> None:
     (Path(pwd.getpwnam(OWNER).pw_dir) / "go-on").touch()
 
 
+expect.set_options(timeout=60_000)  # a deadline for a busy machine
+
+COLLABORATION = ROOT / ".tools/collaboration"
+TEAM = f"t{os.getpid()}"
+MEMBER, VIEWER = f"mo-{os.getpid()}", f"vi-{os.getpid()}"
+SHARED = "import getpass, os\nprint(getpass.getuser(), 6 * 7)"
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPlatform]:
     directory = tmp_path_factory.mktemp("hub")
@@ -52,7 +68,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubPlatform]:
     (old / "job.yaml").touch(0o600)
     (directory / "roots").touch(0o600)
     (old / "link").symlink_to(directory / "roots")
-    with hub_platform(directory) as running:
+    with hub_platform(directory, ELEMENT_COLLABORATION_DIR=str(COLLABORATION)) as running:
         yield running
 
 
@@ -207,6 +223,107 @@ def test_what_an_earlier_element_has_left_is_the_control_plane_s_from_then_on(hu
     for name in ("jobs", "jobs/old", "jobs/old/job.yaml", "blobs", "runs", "spool"):
         assert (hub.data / name).owner() == SERVICE, name
     assert (hub.directory / "roots").owner() == "root"
+
+
+@pytest.fixture(scope="module")
+def people(hub: HubPlatform) -> dict[str, Visitor]:
+    """A member and a viewer of a team, who have just signed up."""
+    admin = hub.sign_in()
+    hub.accounts.add(f"team-{TEAM}")
+    return {
+        MEMBER: hub.invite(admin, MEMBER, f"{TEAM}:member"),
+        VIEWER: hub.invite(admin, VIEWER, f"{TEAM}:viewer"),
+    }
+
+
+@contextmanager
+def browsing_as(hub: HubPlatform, browser: Browser, visitor: Visitor) -> Iterator[Page]:
+    """Open the Hub's home page as somebody who has signed in; nothing may go wrong in it."""
+    complaints: list[str] = []
+    window = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US")
+    window.add_cookies(
+        [
+            {"name": each.name, "value": each.value or "", "url": f"{hub.url}{each.path}"}
+            for each in visitor.cookies.jar
+        ]
+    )
+    page = window.new_page()
+    page.set_default_timeout(60_000)
+    hear(page, complaints)
+    page.goto(f"{hub.url}/hub/home")
+    yield page
+    window.close()
+    # what JupyterLab asks for by itself, and does not take a refusal of
+    refusals = (f"{VIEWER} is a viewer of the team", "nbconvert")
+    assert [said for said in complaints if not any(each in said for each in refusals)] == []
+
+
+def test_a_team_works_in_one_notebook_and_its_viewers_watch(hub, people):
+    with sync_playwright() as playwright, ExitStack() as stack:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium",
+            args=["--headless", "--no-sandbox", "--disable-gpu"],
+        )
+        stack.callback(browser.close)
+        vi = stack.enter_context(browsing_as(hub, browser, people[VIEWER]))
+        mo = stack.enter_context(browsing_as(hub, browser, people[MEMBER]))
+        expect(vi.get_by_text("Its server does not run. A member of the team")).to_be_visible()
+        expect(vi.get_by_role("button", name="Open the team's JupyterLab")).to_have_count(0)
+        mo.get_by_role("button", name="Open the team's JupyterLab").click()
+        expect(mo).to_have_url(re.compile(f"/user/team-{TEAM}/lab"), timeout=120_000)
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(SHARED)],
+            metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        )
+        nbformat.write(notebook, hub.files_of(TEAM) / "shared.ipynb")
+        mo.goto(f"{hub.url}/user/team-{TEAM}/lab/tree/shared.ipynb?reset")
+        expect(mo.locator(".jp-Notebook-ExecutionIndicator")).to_be_visible()
+        vi.reload()
+        vi.get_by_role("button", name="Open the team's JupyterLab").click()
+        expect(vi).to_have_url(re.compile(f"/user/team-{TEAM}/lab"))
+        vi.goto(f"{hub.url}/user/team-{TEAM}/lab/tree/shared.ipynb?reset")
+        of_mo, of_vi = (each.locator(".jp-Notebook .cm-content").first for each in (mo, vi))
+        output = ".jp-OutputArea-output"
+        expect(of_vi).to_contain_text("getpass.getuser()")
+        expect(vi.get_by_text("Read-only").first).to_be_visible()
+
+        of_mo.click()
+        mo.keyboard.press("Control+End")
+        mo.keyboard.type("; print('of mo')")
+        expect(of_vi).to_contain_text("of mo")
+        mo.keyboard.press("Control+Enter")
+        expect(mo.locator(output)).to_contain_text(f"team-{TEAM} 42")
+        expect(vi.locator(output)).to_contain_text(f"team-{TEAM} 42")
+
+        of_vi.click()
+        vi.keyboard.press("Control+End")
+        vi.keyboard.type("; print('of vi')")
+        vi.keyboard.press("Control+Enter")
+        vi.screenshot(path="/tmp/team-4-vi-tries.png")
+        mo.keyboard.press("Enter")
+        mo.keyboard.press("Control+End")
+        mo.keyboard.type("; print('again')")
+        expect(of_vi).to_contain_text("again")
+        mo.keyboard.press("Control+Enter")
+        expect(mo.locator(output)).to_contain_text("again")
+        expect(of_mo).not_to_contain_text("of vi")
+        expect(mo.locator(output)).not_to_contain_text("of vi")
+
+        mo.get_by_role("button", name="Run this notebook in the background now").click()
+        wait_until(lambda: runs_of_team(hub), 90, lambda: hub.log_of("service"))
+        mo.screenshot(path="/tmp/team-5-mo-background.png")
+    run = hub.ended(runs_of_team(hub)[0]["run_id"])
+    assert (run["state"], run["team"], run["owner"], run["as_team"]) == (
+        *("succeeded", TEAM, MEMBER, True),
+    )
+    assert hub.printed(run["run_id"]) == f"team-{TEAM} 42\nof mo\nagain\n"
+    assert "of vi" not in (hub.files_of(TEAM) / "shared.ipynb").read_text()
+
+
+def runs_of_team(hub: HubPlatform) -> list[dict[str, Any]]:
+    with hub.platform.service() as service:
+        found = service.get("/runs").raise_for_status().json()["items"]
+    return [run for run in found if run["team"] == TEAM]
 
 
 def test_stopping_the_platform_stops_people_s_servers_too(hub):

@@ -32,7 +32,8 @@ c.Authenticator.admin_users = {{"root-of-all"}}
 c.JupyterHub.services.append({{"name": "element", "api_token": "{ELEMENT_TOKEN}"}})
 c.JupyterHub.load_roles += [
     {{"name": "element", "services": ["element"], "scopes": ["read:users"]}},
-    {{"name": "user", "scopes": ["self", "access:services!service=element"]}},
+    {{"name": "user", "scopes": ["self", "access:services!service=element",
+        "access:servers!user=team-sales", "access:servers!user=team-ops"]}},
 ]
 """
 
@@ -100,6 +101,13 @@ class HubPlane:
                 api.post(f"/groups/{group}/users", json={"users": [name]}).raise_for_status()
             said = api.post(f"/users/{name}/tokens", json={}).raise_for_status().json()
         return str(said["token"])
+
+    def visiting(self, name: str, team: str) -> str:
+        """Return what the server of a team has of somebody who has signed in there."""
+        scopes = [f"access:servers!server=team-{team}/", "read:users!user"]
+        with self.hub.api() as api:
+            said = api.post(f"/users/{name}/tokens", json={"scopes": scopes})
+        return str(said.raise_for_status().json()["token"])
 
     def expired_token(self, name: str) -> str:
         with self.hub.api() as api:
@@ -182,6 +190,9 @@ def hub_plane(directory: Path, database_url: str) -> Iterator[HubPlane]:
                 **{name: both.person(name, f"{name}:lead", *PEOPLE[name]) for name in PEOPLE},
                 "expired": both.expired_token("mia"),
             }
+            for team in ("sales", "ops"):
+                with hub.api() as api:
+                    api.post(f"/users/team-{team}").raise_for_status()
             both.uploaded("mia")
             both.saved("mia")
             yield both

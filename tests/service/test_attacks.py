@@ -217,6 +217,88 @@ def test_nobody_makes_somebody_else_run_what_they_have_written(both: HubPlane):
     assert elsewhere.status_code == 403
 
 
+@pytest.fixture(scope="module")
+def visiting(both: HubPlane) -> HubPlane:
+    """Members of a team can take what its server holds of those who visit it; here they have."""
+    for name in ("mia", "lena", "vera"):
+        both.tokens[f"{name} visiting"] = both.visiting(name, "sales")
+    both.tokens["sam visiting"] = both.visiting("sam", "sales")
+    return both
+
+
+def test_in_the_server_of_a_team_one_is_in_no_other_and_administers_nothing(visiting: HubPlane):
+    both = visiting
+    private = both.uploaded("mia", {"diary.ipynb": json.dumps(NOTEBOOK | {"x": 1}).encode()})
+    both.saved("mia", team="mia", name="own", snapshot_id=private,
+               tasks=[{"notebook": "diary.ipynb"}])  # fmt: skip
+    digest = hashlib.sha256(json.dumps(NOTEBOOK | {"x": 1}).encode()).hexdigest()
+    mia = "mia visiting"
+    run = {"notebook": "diary.ipynb", "snapshot_id": private}
+
+    assert both.ask(mia, "GET", "/me").json() == {
+        "name": "mia", "admin": False, "teams": {"sales": "member"}, "hub": True,
+    }  # fmt: skip
+    assert both.ask("sam visiting", "GET", "/me").status_code == 401
+    listed = both.ask(mia, "GET", "/jobs", params={"limit": 200}).json()["items"]
+    assert {item["stored"]["job"]["team"] for item in listed} == {"sales"}
+    assert both.ask(mia, "GET", "/jobs/mia/own").status_code == 403
+    assert both.ask(mia, "POST", "/jobs/mia/own/trigger").status_code == 403
+    assert both.ask(mia, "POST", "/runs", json=run | {"team": "mia"}).status_code == 403
+    assert both.ask(mia, "POST", "/runs", json=run).json()["field"] == "snapshot_id"
+    assert both.ask(mia, "GET", f"/snapshots/{private}").status_code == 404
+    missing = both.ask(mia, "POST", "/snapshots/missing", json={"digests": [digest]}).json()
+    assert missing["missing"] == [digest]
+    assert both.ask("vera visiting", "POST", "/runs", json=run).status_code == 403
+
+
+def test_in_the_server_of_a_team_nothing_is_executed_as_anybody_but_the_team(visiting: HubPlane):
+    both = visiting
+    both.saved()
+    mia, evil = "mia visiting", {"evil.ipynb": json.dumps(NOTEBOOK | {"by": "max"}).encode()}
+    snapshot = both.uploaded(mia, evil)
+    job = JOB | {"snapshot_id": snapshot, "tasks": [{"notebook": "evil.ipynb"}]}
+
+    run = both.ask(mia, "POST", "/runs", json={"notebook": "evil.ipynb", "snapshot_id": snapshot})
+    new = both.ask(mia, "PUT", "/jobs/sales/new", json=job | {"name": "new", "as_team": False})
+    of_job = both.ask(mia, "POST", "/runs", json={"job": "sales/new"}).json()
+    assert (run.json()["owner"], run.json()["team"]) == ("mia", "sales")
+    assert run.json()["as_team"], run.text
+    assert new.json()["stored"]["job"]["as_team"]
+    assert (of_job["owner"], of_job["as_team"]) == ("mia", True)
+
+    nightly = "/jobs/sales/nightly"  # which runs as mia
+    for who, owner in ((mia, "mia"), ("lena visiting", "lena")):
+        changed = both.ask(who, "PUT", nightly, json=job | {"owner": owner})
+        taken = both.ask(who, "POST", f"{nightly}/owner", json={"owner": owner})
+        assert (changed.status_code, taken.status_code) == (403, 403), who
+    assert both.ask(mia, "DELETE", nightly).status_code == 403
+    for other in ({"kernel": "another"}, {"allow_extra_parameters": True}):
+        answer = both.ask(mia, "POST", "/runs", json={"job": "sales/nightly", **other})
+        assert answer.status_code == 403, other
+    both.ask("lena", "POST", f"{nightly}/owner", json={"owner": "max"}).raise_for_status()
+    both.tokens["max visiting"] = both.visiting("max", "sales")
+    resumed = both.ask("max visiting", "POST", f"{nightly}/resume")
+    assert resumed.json()["offered_by"] == "lena"  # it is not taken
+    both.saved()
+
+
+def test_a_job_that_runs_as_the_team_is_every_member_s_and_becomes_nobody_else_s(both: HubPlane):
+    both.uploaded("max")
+    shared = JOB | {"name": "shared", "as_team": True}
+    path = "/jobs/sales/shared"
+    both.ask("mia", "PUT", path, json=shared).raise_for_status()
+
+    changed = shared | {"tasks": [{"notebook": "sales.ipynb", "parameters": {"limit": 9}}]}
+    assert both.ask("max", "PUT", path, json=changed).is_success
+    as_mia = both.ask("max", "PUT", path, json=changed | {"as_team": False})
+    assert (as_mia.status_code, as_mia.json()["field"]) == (403, "owner")
+    nightly = both.ask("max", "PUT", "/jobs/sales/nightly", json=JOB | {"as_team": True})
+    assert nightly.status_code == 403
+    nobody = JOB | {"team": "mia", "name": "x", "as_team": True}
+    refused = both.ask("mia", "PUT", "/jobs/mia/x", json=nobody)
+    assert (refused.status_code, refused.json()["field"]) == (400, "as_team")
+
+
 def test_asking_what_is_missing_tells_nothing_of_what_others_have(both: HubPlane):
     theirs = sorted(MANIFEST.digests)
     nobodys = [hashlib.sha256(bytes([number])).hexdigest() for number in range(3)]

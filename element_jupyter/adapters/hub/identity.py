@@ -20,8 +20,9 @@ from typing import Any, Final
 
 import httpx
 
-from element_jupyter.core.access import Person
+from element_jupyter.core.access import Person, Visitor
 from element_jupyter.core.errors import Unavailable
+from element_jupyter.core.team_servers import level_in, team_of_account
 from element_jupyter.core.teams import teams_of_groups
 
 FRESH_SECONDS: Final = 20.0
@@ -34,6 +35,10 @@ _TIMEOUT: Final = httpx.Timeout(10.0, connect=3.0)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,256}")
 _GRANTING: Final = ("access:services", "access:services!service=element")
 """Scopes of a token that may be used here: those of a person's server have the second."""
+
+
+_SERVER: Final = re.compile(r"access:servers!server=([^/]+)/")
+"""The scope by which a person's editor, or the server of a team, may be used."""
 
 
 class HubPeople:
@@ -57,7 +62,8 @@ class HubPeople:
     async def whoami(self, token: str) -> Person | None:
         """Return whose a token is; None when it is nobody's, or not for use here.
 
-        That is the token of a service or of a run, and one whose scopes were narrowed.
+        That is the token of a service or of a run, and one whose scopes were narrowed. Where all
+        it opens is the server of one team, its holder is a `Visitor` of that team.
 
         Raises:
             Unavailable: the Hub does not answer, and has not lately.
@@ -69,9 +75,9 @@ class HubPeople:
         async def ask() -> Person | None:
             # this is also when the Hub looks again at what the directory says of its holder
             said = await self._ask("/user", token)
-            if said is None or said.get("kind") != "user" or not _is_meant_for_us(said):
+            if said is None or said.get("kind") != "user":
                 return None
-            return _person(said)
+            return _person(said) if _is_meant_for_us(said) else _visitor(said)
 
         return await self._of_tokens.get(key, ask)
 
@@ -124,6 +130,18 @@ def _is_meant_for_us(said: dict[str, Any]) -> bool:
     """Whether the scopes say so; those of all that a person may do, do."""
     scopes = set(said.get("scopes") or ())
     return not scopes.isdisjoint((*_GRANTING, "users", f"users!user={said.get('name')}"))
+
+
+def _visitor(said: dict[str, Any]) -> Visitor | None:
+    """Return who has signed in at the server of a team, which then holds such a token."""
+    opened = [_SERVER.fullmatch(scope) for scope in said.get("scopes") or ()]
+    teams = {team_of_account(match[1]) for match in opened if match}
+    team = teams.pop() if len(teams) == 1 else None
+    if team is None or team_of_account(str(said["name"])) is not None:
+        return None
+    person = _person(said)
+    level = level_in(team, person.name, said.get("groups") or (), admin=person.admin)
+    return Visitor(name=person.name, team=team, levels={team: level}) if level else None
 
 
 def _person(said: dict[str, Any]) -> Person:

@@ -60,6 +60,7 @@ runs: Final = Table(
     Column("task", Text, nullable=False),
     Column("team", Text, nullable=False),
     Column("owner", Text, nullable=False),
+    Column("as_team", Boolean, nullable=False, server_default=false()),
     Column("notebook", Text, nullable=False),
     Column("snapshot_id", Text, nullable=False),
     Column("allow_extra_parameters", Boolean, nullable=False),

@@ -184,9 +184,15 @@ class EnforcingMixin(Beneath):
             self.cmd = list(self._launch.command)
         elif of_team is not None:
             self.cmd = list(TEAM_SERVER)
+            self._ask_no_visitor()
         self.log.info(
             "%s starts %s at %s for %s", person, run_id or "a server", size.name, held.team
         )
+
+    def _ask_no_visitor(self) -> None:
+        """Have the Hub not ask people of a team whether its server may know who they are."""
+        if not self.name and team_of_account(self.user.name) is not None:
+            self.user.settings.setdefault("oauth_no_confirm_list", set()).add(self.oauth_client_id)
 
     async def _redeemed(self, run_id: str, ticket: object, person: str) -> Launch:
         launcher = self.services.launcher
@@ -244,6 +250,7 @@ class EnforcingMixin(Beneath):
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
+        self._ask_no_visitor()
         if _STATE in state:
             try:
                 self.held = Held.model_validate(state[_STATE])
@@ -363,10 +370,12 @@ async def _form_of(spawner: Any) -> str:
 
 
 def _scopes_of_visitors(spawner: Any) -> list[str]:
-    """Return what a server may do in the name of who visits it: a team's asks for their runs."""
-    if team_of_account(spawner.user.name) is None:
-        return []
-    return ["access:services!service=element", "read:users!user"]
+    """Return what a server may do in the name of who visits it: a team's shows who they are.
+
+    Not more: its members execute there, and could ask as whoever visits. The control plane takes
+    such a token for what it says, somebody in the server of that team (`core.access.Visitor`).
+    """
+    return [] if team_of_account(spawner.user.name) is None else ["read:users!user"]
 
 
 def _text(value: object) -> str | None:

@@ -1500,6 +1500,11 @@ export interface components {
             description: string;
             /** Owner */
             owner: string;
+            /**
+             * As Team
+             * @default false
+             */
+            as_team: boolean;
             /** Snapshot Id */
             snapshot_id: string;
             /**
@@ -1629,6 +1634,11 @@ export interface components {
             description?: string;
             /** Owner */
             owner: string;
+            /**
+             * As Team
+             * @default false
+             */
+            as_team?: boolean;
             /** Snapshot Id */
             snapshot_id: string;
             /**
@@ -2378,6 +2388,11 @@ export interface components {
             team: string;
             /** Owner */
             owner: string;
+            /**
+             * As Team
+             * @default false
+             */
+            as_team: boolean;
             /** Notebook */
             notebook: string;
             /** Snapshot Id */
