@@ -26,7 +26,6 @@ from element_jupyter.server.team_rights import SETTING, TeamAuthorizer, TeamRigh
 
 WHOAMI_SECONDS: Final = 15
 """How long what the Hub said of a token counts."""
-_ASKED: Any = getattr(CallContext, "get")  # noqa: B009 - it has no types
 _HERE: Final = "element_jupyter.platform.team_server"
 _DOCUMENTS: Final = "element_jupyter.server.shared_documents"
 
@@ -55,8 +54,8 @@ class TeamFiles(AsyncLargeFileManager):
     """The files of the team, which are read-only to a viewer."""
 
     async def get(self, *arguments: Any, **options: Any) -> dict[str, Any]:
-        model = await super().get(*arguments, **options)
-        return seen_by(_ASKED(CallContext.JUPYTER_HANDLER), model)
+        model = await super().get(*arguments, **options)  # type: ignore[no-untyped-call]
+        return seen_by(CallContext.get(CallContext.JUPYTER_HANDLER), model)
 
 
 class TeamServer(JupyterHubSingleUser):

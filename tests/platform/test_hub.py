@@ -299,7 +299,6 @@ def test_a_team_works_in_one_notebook_and_its_viewers_watch(hub, people):
         vi.keyboard.press("Control+End")
         vi.keyboard.type("; print('of vi')")
         vi.keyboard.press("Control+Enter")
-        vi.screenshot(path="/tmp/team-4-vi-tries.png")
         mo.keyboard.press("Enter")
         mo.keyboard.press("Control+End")
         mo.keyboard.type("; print('again')")
@@ -311,7 +310,6 @@ def test_a_team_works_in_one_notebook_and_its_viewers_watch(hub, people):
 
         mo.get_by_role("button", name="Run this notebook in the background now").click()
         wait_until(lambda: runs_of_team(hub), 90, lambda: hub.log_of("service"))
-        mo.screenshot(path="/tmp/team-5-mo-background.png")
     run = hub.ended(runs_of_team(hub)[0]["run_id"])
     assert (run["state"], run["team"], run["owner"], run["as_team"]) == (
         *("succeeded", TEAM, MEMBER, True),
