@@ -85,6 +85,28 @@ def test_an_owner_must_be_a_member_of_the_team(both: HubPlane):
     assert "vera is not a member of the team 'sales'" in viewer.json()["message"]
 
 
+def test_whatever_is_a_team_s_says_who_owns_it_and_who_has_made_it_so(both: HubPlane):
+    started(both, "max").raise_for_status()
+    both.tokens["mia visiting"] = both.visiting("mia", "sales")
+    snapshot = both.uploaded("mia visiting")
+    of_visit = {"notebook": "sales.ipynb", "snapshot_id": snapshot}
+    both.ask("mia visiting", "POST", "/runs", json=of_visit).raise_for_status()
+    both.ask("lena", "POST", f"{NIGHTLY}/owner", json={"owner": "max"}).raise_for_status()
+
+    jobs = [item["stored"] for item in both.ask("vera", "GET", "/jobs").json()["items"]]
+    versions = both.ask("vera", "GET", f"{NIGHTLY}/versions").json()["items"]
+    runs = both.ask("vera", "GET", "/runs").json()["items"]
+
+    people = {"mia", "max", "lena", "nora"}
+    assert {each["job"]["owner"] for each in (*jobs, *versions)} <= people
+    assert {each["saved_by"] for each in (*jobs, *versions)} <= {*people, "administrator"}
+    assert (versions[0]["saved_by"], versions[0]["job"]["owner"]) == ("lena", "max")
+    assert {run["owner"] for run in runs} <= people
+    assert [run["owner"] for run in runs if run["as_team"]] == ["mia"]
+    for run in runs:  # what it has executed is on record with it, and theirs to see
+        assert both.ask("vera", "GET", f"/snapshots/{run['snapshot_id']}").is_success
+
+
 def test_the_job_of_somebody_who_has_left_does_not_run_and_says_why(both: HubPlane):
     both.tokens["nora"] = both.person("nora", "nora:lead", "sales:member")
     schedule = {"kind": "cron", "expression": "0 6 * * *", "timezone": "UTC"}
