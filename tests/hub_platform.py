@@ -140,6 +140,9 @@ class HubPlatform:
         return {name: server for name, server in found.items() if not server["stopped"]}
 
     def start_editor(self) -> None:
+        """Start the administrator's server, unless it runs."""
+        if self.servers().get("", {}).get("ready"):
+            return
         with self.hub() as hub:
             hub.post(f"/users/{OWNER}/server").raise_for_status()
         wait_until(lambda: self.servers().get("", {}).get("ready"), 90, self.platform.log)

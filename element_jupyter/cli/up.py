@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from element_jupyter import config
 from element_jupyter.cli.output import JsonOption, print_json
 from element_jupyter.platform.notebooks_at_stop import Waiting
 from element_jupyter.platform.supervisor import Component, State, Status
 from element_jupyter.platform.up import Place, Platform, Stop
+
+if TYPE_CHECKING:
+    from element_jupyter.platform.hub.authentication import SignIn
+    from element_jupyter.platform.hub.setup import HubSetup
 
 _SAME_SECONDS: Final = 1.0
 """A wrapper passes Ctrl-C on to a program that has had it already."""
@@ -79,6 +85,10 @@ def up(  # noqa: PLR0917 - options of a command
         tls_cert=str(tls_cert) if tls_cert else None,
         tls_key=str(tls_key) if tls_key else None,
     )
+    if settings.hub and not on_demand:
+        from element_jupyter.platform.hub.people import refuse_impossible_owner
+
+        refuse_impossible_owner(settings.owner)
     console = Console(stderr=True, highlight=False)
     tell = functools.partial(print_json, indent=None) if as_json else _nothing
     how = _How(leave_runs=leave_runs, on_demand=on_demand)
@@ -115,26 +125,6 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ask_to_stop)
 
-    def ready(place: Place) -> None:
-        tell(
-            {
-                "event": "ready",
-                "service_url": place.service_url,
-                "airflow_url": place.airflow_url,
-                "public_url": place.hub.public_url if place.hub else None,
-                "data_dir": str(settings.data),
-            }
-        )
-        shown = place.hub.public_url if place.hub else place.service_url
-        console.print(
-            f"[bold]Element is ready[/]  {shown}   data in {settings.data}", soft_wrap=True
-        )
-        if place.hub is not None:
-            _say_who_may_sign_in(settings, place.hub.public_url, console)
-            console.print("Ctrl-C stops everything.")
-        elif place.airflow_url:
-            console.print(f"Airflow runs at {place.airflow_url}. Ctrl-C stops everything.")
-
     def waiting(waiting: Waiting) -> None:
         notebooks = "1 notebook" if waiting.notebooks == 1 else f"{waiting.notebooks} notebooks"
         console.print(
@@ -146,7 +136,11 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
         )
 
     platform = Platform(settings, _Progress(console, tell), waiting, on_demand=how.on_demand)
-    left = await platform.run(ready, stop)
+    ready = _Ready(settings, console, tell)
+    try:
+        left = await platform.run(ready, stop)
+    finally:
+        await ready.close()
     tell({"event": "stopped", "runs_left": left})
     console.print("Stopped.")
     if left:
@@ -158,18 +152,83 @@ async def _run(settings: config.Element, console: Console, tell: Tell, how: _How
         console.print(runs, soft_wrap=True)
 
 
-def _say_who_may_sign_in(settings: config.Element, public_url: str, console: Console) -> None:
-    from element_jupyter.platform.hub.authentication import first_admin_link
-    from element_jupyter.platform.hub.people import serves_one_because
+class _Ready:
+    """Says where everything is, and then, which the Hub is asked, who may sign in."""
 
-    because = serves_one_because()
-    if because is not None:
-        console.print(f"It serves {settings.owner} alone. {because}", soft_wrap=True)
-    if (link := first_admin_link(settings, public_url)) is not None:
-        console.print(
-            f"Sign in as {settings.owner}, who administers it: choose a password at\n  {link}\n"
-            "The link can be used once; the next `element up` prints another until it has been.",
-            soft_wrap=True,
+    def __init__(self, settings: config.Element, console: Console, tell: Tell) -> None:
+        self._settings = settings
+        self._console = console
+        self._tell = tell
+        self._asking: asyncio.Task[None] | None = None
+
+    def __call__(self, place: Place) -> None:
+        self._tell(
+            {
+                "event": "ready",
+                "service_url": place.service_url,
+                "airflow_url": place.airflow_url,
+                "public_url": place.hub.public_url if place.hub else None,
+                "data_dir": str(self._settings.data),
+            }
+        )
+        shown = place.hub.public_url if place.hub else place.service_url
+        self._say(f"[bold]Element is ready[/]  {shown}   data in {self._settings.data}")
+        if place.hub is not None:
+            self._asking = asyncio.get_running_loop().create_task(self._sign_in(place.hub))
+        elif place.airflow_url:
+            self._say(f"Airflow runs at {place.airflow_url}. Ctrl-C stops everything.")
+
+    async def close(self) -> None:
+        """Say nothing more; raises what went wrong."""
+        if self._asking is not None:
+            self._asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._asking
+
+    async def _sign_in(self, hub: HubSetup) -> None:
+        from element_jupyter.platform.hub.authentication import ask_sign_in, first_admin_link
+        from element_jupyter.platform.hub.people import serves_one_because
+
+        settings = self._settings
+        because = serves_one_because()
+        if because is not None:
+            self._say(f"It serves {settings.owner} alone. {because}")
+        said = await ask_sign_in(settings, hub.api_url)
+        if said is not None and said.accounts:
+            if (link := first_admin_link(settings, hub.public_url)) is not None:
+                self._say(
+                    f"Sign in as {settings.owner}, who administers it: choose a password at\n"
+                    f"  {link}\n"
+                    "The link can be used once; the next `element up` prints another until it has"
+                    " been."
+                )
+        elif said is not None:
+            for sentence in _of_directory(settings, said):
+                self._say(escape(sentence))
+        self._say("Ctrl-C stops everything.")
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
+
+
+def _of_directory(settings: config.Element, said: SignIn) -> Iterator[str]:
+    rules = settings.teams_file or settings.data / "teams.yaml"
+    yield f"People sign in with what {said.source} knows of them."
+    yield (
+        f"By {rules}, these administer it: {', '.join(said.admins)}."
+        if said.admins
+        else f"Nobody administers it: name people or groups under `admins` in {rules}."
+    )
+    if said.owner == "nobody":
+        yield (
+            f"Element.owner is {settings.owner}, of whom {said.source} knows nothing: what is"
+            " started here with the platform's own token is refused. Set it (ELEMENT_OWNER) to"
+            " the user name of somebody who can sign in."
+        )
+    elif said.owner == "not yet":
+        yield (
+            f"Element.owner is {settings.owner}: what is started here with the platform's own token"
+            " is refused until somebody of this name has signed in, and is in a team."
         )
 
 

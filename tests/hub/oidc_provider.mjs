@@ -10,6 +10,7 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
       client_id: "hub",
       client_secret: "secret-of-the-hub",
       redirect_uris: hubs.map((url) => `${url}/hub/oauth_callback`),
+      post_logout_redirect_uris: hubs.map((url) => `${url}/hub/logout`),
       grant_types: ["authorization_code", "refresh_token"],
       token_endpoint_auth_method: "client_secret_post",
     },

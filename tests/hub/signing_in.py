@@ -20,7 +20,7 @@ c.TeamsFromRules.ask = "ops@example.org"
 c.CryptKeeper.keys = ["{key}"]
 c.JupyterHub.spawner_class = "simple"
 c.Spawner.cmd = [{python!r}, {stub!r}]
-c.JupyterHub.load_roles[0]["scopes"] += ["read:roles", "admin:auth_state"]
+c.JupyterHub.load_roles[0]["scopes"] += ["read:roles", "admin:auth_state", "read:hub"]
 """.format(
     key="5" * 64, python=sys.executable, stub=str(Path(__file__).with_name("stub_server.py"))
 )

@@ -15,6 +15,7 @@ from tests.hub.browsing import browsing
 from tests.hub.signing_in import AUTHENTICATION, Visitor, refusal_in
 from tests.hub.slapd import SERVICE_DN, SERVICE_PASSWORD, SUFFIX, Slapd, running_slapd
 from tests.hub_fixture import RunningHub, running_hub
+from tests.hub_platform import hub_platform
 from tests.platform_fixture import wait_until
 
 PASSWORD = "secret password"
@@ -272,6 +273,53 @@ def test_groups_deeper_than_allowed_are_not_followed(slapd):
 
     assert {"ml-core", "ml-inner"} <= found
     assert "ml" not in found
+
+
+@pytest.mark.parametrize(("owner", "known"), [("ada", "here"), ("bo", "not yet"), ("x*", "nobody")])
+def test_the_platform_learns_whether_its_owner_is_one_of_the_directory(hub, owner, known):
+    signed_in(hub, "ada")
+    with hub.api() as api:
+        said = api.get("/element/sign-in", params={"owner": owner}).raise_for_status().json()
+        user = api.get("/users/bo")
+
+    if user.is_success and user.json()["groups"]:  # another test has signed bo in
+        known = known.replace("not yet", "here")
+    assert said == {
+        "accounts": False,
+        "source": "the directory 127.0.0.1",
+        "admins": ["platform-admins"],
+        "owner": known,
+    }
+    with hub.api(hub.token_of("ada")) as api:
+        assert api.get("/element/sign-in", params={"owner": owner}).status_code == 403
+
+
+def test_up_says_where_people_sign_in_and_that_its_owner_is_none_of_them(slapd, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    (data / "teams.yaml").write_text(RULES)
+    (data / "service-password").write_text(SERVICE_PASSWORD)
+    settings = CONFIG.removeprefix(AUTHENTICATION).format(
+        port=slapd.port, certificate=slapd.certificate, service=SERVICE_DN, suffix=SUFFIX
+    )
+    (data / "jupyterhub_config.py").write_text(
+        "from traitlets.config import get_config\n"
+        "from element_jupyter.platform.hub.configure import configure\n"
+        "c = get_config()\nconfigure(c)\n"
+        + settings.replace('"service-password"', repr(str(data / "service-password")))
+    )
+    with hub_platform(tmp_path, ELEMENT_OWNER="nobody-there") as running:
+        wait_until(lambda: "Ctrl-C stops" in running.platform.log())
+        said = running.platform.log()
+        visitor = Visitor(running.url)
+        visitor.sign_in("cy", PASSWORD, next="/hub/home")
+
+        assert visitor.name == "cy"
+        assert visitor.get("/hub/admin").is_success
+    assert "People sign in with what the directory 127.0.0.1 knows of them." in said
+    assert "these administer it: platform-admins." in said
+    assert "Element.owner is nobody-there, of whom the directory 127.0.0.1 knows nothing" in said
+    assert "invitation" not in said
 
 
 @pytest.mark.browser

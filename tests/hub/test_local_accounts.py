@@ -173,7 +173,7 @@ def test_only_administrators_see_and_invite_people(hub, admin):
 
     assert visitor.get("/hub/people").status_code == 403
     assert Visitor(hub.url).get("/hub/people").url.path == "/hub/login"
-    for path in ("/hub/people", "/hub/password", "/hub/invitation"):
+    for path in ("/hub/people", "/hub/password", "/hub/invitation", "/hub/login"):
         forged = admin.post(path, data={"action": "invite"})
         assert forged.status_code == 403, path  # no token of the page: another site's form
 
@@ -307,6 +307,27 @@ def test_guessing_is_slowed_down_whatever_address_it_pretends_to_come_from(hub, 
     assert visitor.sign_in(name, PASSWORD).status_code == 429
 
 
+def test_while_others_guess_a_person_signs_in_where_they_have_before_or_by_a_link(hub, admin):
+    name, visitor = newcomer(hub, admin)
+    _, somebody = newcomer(hub, admin)
+    somebody.get("/hub/logout")
+    guessing = Visitor(hub.url)
+    while guessing.sign_in(name, "a wrong guess").status_code != 429:
+        pass
+    visitor.get("/hub/logout")
+
+    for elsewhere in (Visitor(hub.url), somebody):  # not even where another is known
+        assert elsewhere.sign_in(name, PASSWORD).status_code == 429
+    visitor.sign_in(name, PASSWORD, next="/hub/home")
+    assert visitor.name == name
+
+    page = admin.form("/hub/people", {"action": "password", "person": name})
+    secret = secret_of(unescape(re.search(r'id="link"[^>]*value="([^"]+)"', page.text)[1]))
+    anew = Visitor(hub.url)
+    accept(anew, secret, password="another fine password")
+    assert anew.name == name
+
+
 def test_an_unknown_user_name_is_told_like_a_wrong_password_and_as_slowly(hub, admin):
     name, _ = newcomer(hub, admin)
 
@@ -354,6 +375,64 @@ def test_signing_in_leads_to_no_other_site(hub, admin, target):
 
     assert answer.status_code == 302
     assert re.match(r"/(?![/\\])", answer.headers["location"]), answer.headers["location"]
+
+
+def test_signing_out_ends_what_the_browser_holds_and_no_other_browsers(hub, admin):
+    name, visitor = newcomer(hub, admin)
+    other = Visitor(hub.url)
+    other.sign_in(name, PASSWORD, next="/hub/home")
+    with hub.api() as api:
+        api.post(f"/users/{name}/server").raise_for_status()
+    wait_until(lambda: hub.server(name).get("ready"), 60)
+    token, token_of_other = visitor.token_of_server(name), other.token_of_server(name)
+    assert takes(hub, token)
+
+    left = visitor.get("/hub/logout", params={"next": "https://evil.example/"})
+
+    assert left.url.path == "/hub/login"
+    assert str(left.url).startswith(hub.url)
+    assert visitor.name is None
+    assert not takes(hub, token)
+    assert other.name == name
+    assert takes(hub, token_of_other)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_another_site_signs_nobody_out_unasked(hub, admin, site):
+    name, visitor = newcomer(hub, admin)
+
+    asked = visitor.get("/hub/logout", headers={"Sec-Fetch-Site": site})
+
+    assert "Another site has led you here." in asked.text
+    assert visitor.name == name
+    visitor.get("/hub/logout", headers={"Sec-Fetch-Site": "same-origin"})
+    assert visitor.name is None
+
+
+def test_an_invitation_leads_to_no_other_site_and_replaces_a_planted_session(hub, admin):
+    planted = "0123456789abcdef0123456789abcdef"
+    visitor, name = Visitor(hub.url), next(names)
+    visitor.cookies.set("jupyterhub-session-id", planted, domain="127.0.0.1", path="/")
+    visitor.get("/hub/invitation")
+    visitor.follow_redirects = False
+    form = {"secret": invite(admin), "name": name, "password": PASSWORD, "again": PASSWORD}
+    answer = visitor.form("/hub/invitation", form | {"next": "//evil.example/"})
+
+    assert answer.status_code == 302
+    assert re.match(r"/(?![/\\])", answer.headers["location"]), answer.headers["location"]
+    assert planted not in {cookie.value for cookie in visitor.cookies.jar}
+    assert visitor.name == name
+
+
+def test_changing_the_password_replaces_the_session_that_the_browser_had(hub, admin):
+    _, visitor = newcomer(hub, admin)
+    before = visitor.cookies.get("jupyterhub-session-id")
+    new = "another fine password"
+
+    visitor.form("/hub/password", {"now": PASSWORD, "password": new, "again": new})
+
+    assert before
+    assert before not in {cookie.value for cookie in visitor.cookies.jar}
 
 
 def test_no_password_and_no_secret_is_in_files_or_logs(hub, admin):

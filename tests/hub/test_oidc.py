@@ -313,8 +313,35 @@ def test_an_answer_of_the_provider_is_good_for_one_browser_and_once(hub, provide
     assert xsrf_of(fixed.get("/hub/home"))
 
 
+def test_the_token_that_says_who_signs_out_is_in_no_log(hub, provider):
+    provider.person("kay", "ml")
+    visitor = signed_in(hub, "kay")
+    visitor.follow_redirects = False
+    target = httpx.URL(
+        visitor.get("/hub/logout", params={"next": "//evil.example"}).headers["location"]
+    )
+
+    assert (target.host, target.port) == ("127.0.0.1", provider.port)
+    assert target.params["post_logout_redirect_uri"] == f"{hub.url}/hub/logout"
+    assert target.params["id_token_hint"] not in hub.log()
+    assert visitor.get("/hub/home").headers["location"].startswith("/hub/login")
+
+
+def test_who_signs_out_while_the_provider_is_down_is_signed_out_here(hub, provider):
+    provider.person("lou", "ml")
+    visitor = signed_in(hub, "lou")
+    provider.stop()
+    try:
+        visitor.follow_redirects = False
+        answer = visitor.get("/hub/logout")
+    finally:
+        provider.start()
+    assert answer.is_redirect
+    assert visitor.get("/hub/home").headers["location"].startswith("/hub/login")
+
+
 @pytest.mark.browser
-def test_signing_in_with_a_browser(hub, provider):
+def test_signing_in_and_out_with_a_browser(hub, provider):
     provider.person("joy", "ml")
     with browsing() as page:
         page.goto(f"{hub.url}/hub/login?next=/hub/home")
@@ -324,3 +351,10 @@ def test_signing_in_with_a_browser(hub, provider):
         page.get_by_role("button", name="Sign-in").click()
         page.get_by_role("button", name="Continue").click()
         expect(page.locator("#login_widget")).to_contain_text("joy")
+
+        page.locator("#logout").click()
+        page.get_by_role("button", name="Yes, sign me out").click()  # the provider's own page
+        page.wait_for_url(f"{hub.url}/hub/login")
+        page.get_by_role("button", name="Sign in with Example").click()
+        # its session has ended, too: whoever sits down here next is not let in as joy
+        expect(page.get_by_placeholder("Enter any login")).to_be_visible()

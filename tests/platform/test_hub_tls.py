@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.hub.signing_in import Visitor
 from tests.hub_platform import (
     OWNER,
     SERVICE,
@@ -23,6 +24,7 @@ from tests.hub_platform import (
     needs_accounts,
     readable,
 )
+from tests.platform_fixture import wait_until
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(300), needs_accounts]
 
@@ -99,9 +101,25 @@ def test_an_editor_is_reached_over_tls_too(hub):
 
     assert visitor.get(f"/user/{OWNER}/lab").is_success
     kept = [cookie for cookie in visitor.cookies.jar if cookie.path.startswith("/user/")]
-    assert kept
-    # the one against forged requests is worth nothing to who has none of the others
-    assert [cookie.name for cookie in kept if not cookie.secure] in ([], ["_xsrf"])
+    assert "_xsrf" in {cookie.name for cookie in kept}
+    assert [cookie.name for cookie in kept if not cookie.secure] == []
+
+
+def test_signing_out_ends_the_editor_in_this_browser_and_for_who_kept_its_cookies(hub):
+    visitor = hub.sign_in()
+    hub.start_editor()
+    page = f"/user/{OWNER}/api/status"
+    visitor.get(f"/user/{OWNER}/lab")
+    assert visitor.get(page).is_success
+    with Visitor(hub.url, verify=hub.verify) as thief:
+        thief.cookies.update(visitor.cookies)
+        assert thief.get(page).is_success
+
+        left = visitor.get(f"/user/{OWNER}/logout")  # what JupyterLab's File menu opens
+
+        assert left.url.path == "/hub/login"
+        assert visitor.get(page).status_code == 403
+        wait_until(lambda: thief.get(page).status_code == 403, 40)
 
 
 def test_the_key_is_the_proxy_s_to_read_and_no_other_service_s(hub):

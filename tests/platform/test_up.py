@@ -71,6 +71,15 @@ def test_status_tells_what_runs_and_where(small):
     assert "PostgreSQL" in element("status", "--data", str(small.data_dir)).stdout
 
 
+@pytest.mark.parametrize("owner", ["root", "element", "team-ml", "Ada L."])
+def test_an_owner_who_could_never_sign_in_is_refused_at_once(data, owner):
+    refused = element("up", "--data", str(data), ELEMENT_HUB="true", ELEMENT_OWNER=owner)
+
+    assert refused.returncode == 2
+    assert f"Element.owner is {owner!r}, and no person can be called so here." in refused.stderr
+    assert not data.exists()
+
+
 def test_status_of_nothing_is_exit_3(data):
     told = element("status", "--data", str(data), "--json")
     assert told.returncode == 3

@@ -82,16 +82,16 @@ class ElementLDAPAuthenticator(LimitedAttempts, TeamsFromRules, LDAPAuthenticato
         password = str(data.get("password", ""))
         if not username or len(username) > 256 or len(password) > 1024:
             return None
-        was_right = self.begin_attempt(handler, username.lower()[:64])
+        attempt = self.begin_attempt(handler, username.lower()[:64])
         try:
             found = await self._in_thread(lambda: self._directory.sign_in(username, password))
         except Unavailable as error:
-            was_right()
+            attempt.take_back()
             self.log.error("%s %s", error.message, error.hint)  # noqa: TRY400
             raise HTTPError(503, "The directory does not answer. Try again in a moment.") from None
         if found is None:
             return None
-        was_right()
+        attempt.was_right()
         return _found(*found)
 
     async def look_up(self, user: Any, kept: Found | None, handler: Any) -> Found | Absence:
@@ -103,6 +103,19 @@ class ElementLDAPAuthenticator(LimitedAttempts, TeamsFromRules, LDAPAuthenticato
             self.log.warning("What is known of %s holds: %s", user.name, error.message)
             return Absence.UNREACHABLE
         return Absence.GONE if found is None else _found(*found)
+
+    @property
+    def source(self) -> str:
+        """Name the directory."""
+        return f"the directory {self.server_address}"
+
+    async def may_exist(self, name: str) -> bool:
+        """Ask the directory, by the service account."""
+        try:
+            return await self._in_thread(lambda: self._directory.look_up(name)) is not None
+        except Unavailable as error:
+            self.log.warning("Nobody can say who %s is: %s", name, error.message)
+            return True
 
     def _layout(self) -> Layout:
         password = self.lookup_dn_search_password

@@ -14,7 +14,7 @@ from jupyterhub import orm
 from sqlalchemy.orm import object_session
 
 from element_jupyter.hub.authentication.accounts import Account, Accounts
-from element_jupyter.hub.authentication.attempts import LimitedAttempts
+from element_jupyter.hub.authentication.attempts import LimitedAttempts, know_browser
 from element_jupyter.hub.authentication.pages import InvitationPage, PasswordPage, PeoplePage
 from element_jupyter.hub.authentication.standing import Absence, Found
 from element_jupyter.hub.authentication.teams import TeamsFromRules
@@ -33,6 +33,8 @@ class ElementLocalAuthenticator(LimitedAttempts, TeamsFromRules):
 
     Nobody can sign up: an administrator invites, the first one by a link that `element up` prints.
     """
+
+    has_accounts = True
 
     accounts_file = traitlets.Unicode(
         "people.sqlite", help="Where the accounts are kept; only the Hub's account may read it."
@@ -54,7 +56,13 @@ class ElementLocalAuthenticator(LimitedAttempts, TeamsFromRules):
     async def identify(self, handler: Any, data: Any) -> Found | None:
         """Compare a password; refuses haste before."""
         name = str(data.get("username", "")).lower()
-        account = await self.compare(handler, name, str(data.get("password", "")))
+        if (
+            getattr(handler, "proved", None) == name
+        ):  # by a link: guessing has nothing to do with it
+            account = await self.in_thread(lambda: self.accounts.account(name))
+            know_browser(handler, name)
+        else:
+            account = await self.compare(handler, name, str(data.get("password", "")))
         return None if account is None or account.suspended else _found(account)
 
     async def look_up(self, user: Any, kept: Found | None, handler: Any) -> Found | Absence:
@@ -85,10 +93,10 @@ class ElementLocalAuthenticator(LimitedAttempts, TeamsFromRules):
         Raises:
             HTTPError: 429 when it was wrong too often.
         """
-        was_right = self.begin_attempt(handler, name[:64])
+        attempt = self.begin_attempt(handler, name[:64])
         account = await self.in_thread(lambda: self.accounts.verify(name, password))
         if account is not None:
-            was_right()
+            attempt.was_right()
         return account
 
     async def in_thread(self, work: Callable[[], T]) -> T:

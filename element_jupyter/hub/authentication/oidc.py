@@ -19,6 +19,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.web import HTTPError
 
 from element_jupyter.core.errors import Invalid, Unauthenticated, Unavailable
+from element_jupyter.hub.authentication.sign_out import SignOutAtProvider, leave_url
 from element_jupyter.hub.authentication.standing import Absence, Found
 from element_jupyter.hub.authentication.teams import TeamsFromRules
 
@@ -53,6 +54,7 @@ class ElementOIDCAuthenticator(TeamsFromRules, GenericOAuthenticator):
 
     login_handler: ClassVar[type] = _LoginHandler
     callback_handler: ClassVar[type] = _CallbackHandler
+    logout_handler: ClassVar[type] = SignOutAtProvider
 
     login_service = traitlets.Unicode(
         "OpenID Connect", help="What the button says that one signs in with."
@@ -98,6 +100,13 @@ class ElementOIDCAuthenticator(TeamsFromRules, GenericOAuthenticator):
         For providers that do not say why.
         """,
     ).tag(config=True)
+    sign_out_at_provider = traitlets.Bool(
+        True,
+        help="""
+        End the session at the provider, too, when somebody signs out, where it says how. It must
+        know `https://<the Hub>/hub/logout` as an address to send browsers to afterwards.
+        """,
+    ).tag(config=True)
     timeout_seconds = traitlets.Float(
         10.0, min=0.1, help="Longest time that the provider may take for one answer."
     ).tag(config=True)
@@ -111,8 +120,14 @@ class ElementOIDCAuthenticator(TeamsFromRules, GenericOAuthenticator):
             secret = Path(self.client_secret_file).read_text(encoding="utf-8")
             self.client_secret = secret.strip()
         self._discovered_at: float | None = None
+        self._end_session_url = ""
         # a refresh token may be good once: two requests must not use it at the same time
         self._prolonging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    @property
+    def source(self) -> str:
+        """Name the provider."""
+        return f"the provider {self.issuer}"
 
     async def identify(self, handler: Any, data: Any) -> Found | None:
         """Change the browser's code into tokens, and ask who it is."""
@@ -148,6 +163,21 @@ class ElementOIDCAuthenticator(TeamsFromRules, GenericOAuthenticator):
         if self.oauth_callback_url or not public:
             return str(super().get_callback_url(handler))
         return f"{public.scheme}://{public.netloc}{handler.hub.base_url}oauth_callback"
+
+    async def leave_url(self, user: Any, handler: Any) -> str:
+        """Return where the browser is sent to sign out; empty where only the Hub's page is left."""
+        if self.logout_redirect_url or not self.sign_out_at_provider:
+            return str(self.logout_redirect_url)
+        try:
+            await self._discover()
+        except (Unavailable, Invalid) as error:
+            self.log.warning("%s is signed out of the Hub alone: %s", user.name, error.message)
+            return ""
+        if not self._end_session_url:
+            return ""
+        back = self.get_callback_url(handler).removesuffix("oauth_callback") + "logout"
+        state = await user.get_auth_state() or {}
+        return leave_url(self._end_session_url, self.client_id, state, back)
 
     async def discover_or_refuse(self) -> None:
         """Ask the provider where everything is, unless that is known.
@@ -254,6 +284,8 @@ class ElementOIDCAuthenticator(TeamsFromRules, GenericOAuthenticator):
             ("userdata_url", "userinfo_endpoint"),
         ):
             setattr(self, trait, _encrypted(said.get(key, "")))
+        leave = said.get("end_session_endpoint")
+        self._end_session_url = _encrypted(leave) if leave else ""
         methods = said.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         self.basic_auth = "client_secret_post" not in methods
         self._discovered_at = now

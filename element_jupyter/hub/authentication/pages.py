@@ -48,6 +48,9 @@ class InvitationPage(_Page):
     The link's secret is behind `#`, which no browser sends; the page posts it.
     """
 
+    proved: str | None = None
+    """Who has just chosen a password by a link, which no guessing of others may delay."""
+
     async def get(self) -> None:
         """Ask for the secret; the page fills it in from its own address."""
         await self.show("invitation.html", link=None, secret="", chosen="")
@@ -72,6 +75,7 @@ class InvitationPage(_Page):
         except _REFUSALS as error:
             await self.show("invitation.html", refusal=error, link=link, secret=secret, chosen=name)
             return
+        self.proved = name
         user = await self.login_user({"username": name, "password": password})
         if user is None:
             self.redirect(self.settings["login_url"])

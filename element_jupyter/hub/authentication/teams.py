@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pwd
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import traitlets
 from jupyterhub import orm
@@ -16,7 +15,10 @@ from tornado.web import HTTPError
 
 from element_jupyter.core.errors import ElementError
 from element_jupyter.core.teams import Level, Membership, TeamRules, person_name, teams_of_groups
+from element_jupyter.hub.authentication.names import RESERVED, is_nobodys
+from element_jupyter.hub.authentication.overview import SignInOverview
 from element_jupyter.hub.authentication.sessions import begin_session, end_sessions
+from element_jupyter.hub.authentication.sign_out import SignOut
 from element_jupyter.hub.authentication.standing import (
     TEAM_ACCOUNT,
     Absence,
@@ -32,8 +34,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 _KEPT = "element"
 """The key of `auth_state` under which the last known groups are."""
-_FIRST_PERSON_UID = 1000
-"""Accounts of the operating system below it belong to the machine."""
 
 
 class TeamsFromRules(Authenticator):
@@ -59,7 +59,7 @@ class TeamsFromRules(Authenticator):
     ).tag(config=True)
 
     reserved_names = traitlets.Set(
-        {"element", "airflow", "hub", "services", "nobody"},
+        RESERVED,
         help="""
         Names that no person may have, beside those of teams, of accounts of the machine, and all
         that begin with `team-` or `element-`.
@@ -84,6 +84,10 @@ class TeamsFromRules(Authenticator):
 
     roles_of: Callable[[str, Membership], list[dict[str, Any]]] = staticmethod(roles_of)
     """The Hub's roles that follow from somebody's teams; a subclass may say others."""
+
+    logout_handler: ClassVar[type] = SignOut
+    has_accounts: ClassVar[bool] = False
+    """Whether people's passwords are kept here."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -132,7 +136,24 @@ class TeamsFromRules(Authenticator):
             auth_state=model.get("auth_state") or {},
         )
 
+    @property
+    def source(self) -> str:
+        """What says who people are, as `element up` names it."""
+        return str(self.login_service or type(self).__name__)
+
+    async def may_exist(self, name: str) -> bool:
+        """Whether somebody of this name could sign in; yes, where nobody can tell."""
+        return True
+
     # ------------------------------------------------------------------------- what the Hub asks
+
+    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
+        """Add how to sign out, and what `element up` asks."""
+        return [
+            ("/api/element/sign-in", SignInOverview),
+            ("/logout", self.logout_handler),
+            *super().get_handlers(app),
+        ]
 
     async def authenticate(self, handler: Any, data: Any = None) -> dict[str, Any] | None:
         """Identify somebody and say what they may; refuses with a sentence whom to ask."""
@@ -215,11 +236,7 @@ class TeamsFromRules(Authenticator):
         Raises:
             HTTPError: 403.
         """
-        taken = (
-            person in self.reserved_names
-            or person.startswith((TEAM_ACCOUNT, "element-"))
-            or _is_account_of_machine(person)
-        )
+        taken = is_nobodys(person, self.reserved_names)
         # whoever was there first keeps the name: see `_without_people`
         if not known and (self.rules().takes(person) or _others_in_team(person, database)):
             taken = True
@@ -315,13 +332,6 @@ def _is_same(found: Found, kept: Found | None, person: str) -> bool:
 def _is_in_browser(handler: Any, user: Any) -> bool:
     mine = getattr(handler, "_jupyterhub_user", None) is user
     return mine and not getattr(handler, "_token_authenticated", False)
-
-
-def _is_account_of_machine(name: str) -> bool:
-    try:
-        return pwd.getpwnam(name).pw_uid < _FIRST_PERSON_UID
-    except KeyError:
-        return False
 
 
 def _others_in_team(team: str, database: Any) -> bool:

@@ -152,7 +152,7 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
             "name": "element-control-plane",
             "description": "Starts and stops runs as their owners, and sees who is in which team",
             "services": [_CONTROL_PLANE],
-            "scopes": ["servers", "list:users", "read:users", "read:groups"],
+            "scopes": ["servers", "list:users", "read:users", "read:groups", "read:hub"],
         },
         {
             "name": "element-airflow",
@@ -199,7 +199,9 @@ def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> N
     # who was let in is asked for anew so often; the usual five minutes are long for who was removed
     arguments = [f"--HubAuth.cache_max_age={_RECOGNISED_SECONDS}"]
     if setup.public_url.startswith("https:"):
-        arguments.append("--ServerApp.cookie_options={'secure': True, 'samesite': 'Lax'}")
+        kept = "{'secure': True, 'samesite': 'Lax'}"
+        arguments.append(f"--ServerApp.cookie_options={kept}")
+        arguments.append(f"--ServerApp.tornado_settings={{'xsrf_cookie_kwargs': {kept}}}")
         # the proxy says that it was asked over TLS, by which cookies are kept to it
         arguments.append("--ServerApp.trust_xheaders=True")
     if serves_one_because() is not None and os.geteuid() == 0:

@@ -9,6 +9,9 @@ from functools import cache
 from pathlib import Path
 
 from element_jupyter.adapters.service_accounts import closed_directory
+from element_jupyter.core.errors import Invalid
+from element_jupyter.core.teams import person_name
+from element_jupyter.hub.authentication.names import is_nobodys
 
 
 @cache
@@ -23,6 +26,21 @@ def serves_one_because() -> str | None:
                 " Install Element where everybody can read it."
             )
     return None
+
+
+def refuse_impossible_owner(owner: str) -> None:
+    """Refuse a platform whose own person could never sign in.
+
+    Raises:
+        Invalid: no person can have the name.
+    """
+    if person_name(owner) != owner or is_nobodys(owner):
+        raise Invalid(
+            f"Element.owner is {owner!r}, and no person can be called so here.",
+            "Set it (ELEMENT_OWNER) to the user name of somebody who signs in: up to 30 small"
+            " letters and digits, and none of the machine's own accounts.",
+            field="owner",
+        )
 
 
 def _closed_to_others(path: Path) -> Path | None:
