@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from element_jupyter.adapters.sql.schema import allocations
@@ -41,6 +41,13 @@ _IN_USE: Final = text(
     " AND (person = ANY(CAST(:persons AS text[])) OR team = ANY(CAST(:teams AS text[])))"
     " GROUP BY person, team, kind"
 )
+_KNOWN: Final = text("SELECT id FROM allocations WHERE id = ANY(CAST(:ids AS text[]))")
+_WRITE: Final = text(
+    "INSERT INTO allocations"
+    " SELECT * FROM json_populate_recordset(NULL::allocations, CAST(:rows AS json))"
+    " ON CONFLICT DO NOTHING"
+)
+_ROWS: Final = TypeAdapter(list[Allocation])
 _REPLACED: Final = text(
     "UPDATE allocations SET ended_at = greatest(begun_at, now()), ended_how = 'replaced'"
     " FROM unnest(CAST(:ids AS text[]), CAST(:persons AS text[]), CAST(:servers AS text[]))"
@@ -105,8 +112,7 @@ class Book:
         await book._read_in_use(connection, scopes)
         if locked:
             ids = [claim.allocation.id for claim in claims]
-            found = select(allocations.c.id).where(allocations.c.id.in_(ids))
-            book._known = set(await connection.scalars(found))
+            book._known = set(await connection.scalars(_KNOWN, {"ids": ids}))
         return book
 
     async def _lock(self, connection: AsyncConnection, scopes: Iterable[Scope]) -> None:
@@ -186,8 +192,8 @@ class Book:
     async def write(self, connection: AsyncConnection) -> None:
         """Write down what was given."""
         if self._given:
-            rows = [each.model_dump() for each in self._given]
-            await connection.execute(insert(allocations).on_conflict_do_nothing(), rows)
+            rows = _ROWS.dump_json(self._given).decode()
+            await connection.execute(_WRITE, {"rows": rows})
 
 
 async def close(
