@@ -34,6 +34,7 @@ ROWS = {
     "resources_cpu": "tests.bench.resources",
     "resources_stall": "tests.bench.resources",
     "resources_status": "tests.bench.resources",
+    "reserve_p99": "tests.bench.reservations",
     "hub_first_cell": "tests.bench.hub_first_cell",
     "hub_failed_spawns": "tests.bench.hub_people",
     "hub_api_p95": "tests.bench.hub_people",

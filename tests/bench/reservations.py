@@ -1,7 +1,7 @@
 """A thousand reservations at once, from eight processes, within limits that most do not fit in.
 
 All are for one team, which has a limit, and so wait for the same lock; a hundred people have limits of
-what runs at once and a budget. Before it, 50,000 allocations are in the books. Afterwards the books
+what runs at once and a budget. Before it, 10,000 allocations are in the books. Afterwards the books
 say whether a limit was exceeded, or an answer was lost.
 """
 
@@ -34,8 +34,8 @@ BEFORE = """
 INSERT INTO allocations (id, kind, person, server, team, size, cpu, memory_bytes, gpu,
     begun_at, ended_at, ended_how)
 SELECT 's-' || lpad(n::text, 26, '0'), 'editor', 'p' || n % 100, '', 'ml', 'small', 1, 1073741824, 0,
-    now() - n * interval '1 minute' - interval '30 minutes', now() - n * interval '1 minute', 'ended'
-FROM generate_series(1, 50000) AS n
+    now() - n * interval '5 minutes' - interval '1 hour', now() - n * interval '5 minutes', 'ended'
+FROM generate_series(1, 10000) AS n
 """
 QUOTAS = Quotas.model_validate(
     {
