@@ -100,10 +100,6 @@ class TeamsFromRules(Authenticator):
         if variables is not None:
             variables["team_servers"] = lambda user: servers_of(user, self)
 
-    def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        """Add the page of one's teams."""
-        return [*super().get_handlers(app), (PATH, TeamsPage)]
-
     # ------------------------------------------------------------------ what may be overridden
 
     async def identify(self, handler: Any, data: Any) -> Found | None:
@@ -148,11 +144,12 @@ class TeamsFromRules(Authenticator):
     # ------------------------------------------------------------------------- what the Hub asks
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        """Add how to sign out, and what `element up` asks."""
+        """Add how to sign out, what `element up` asks, and the page of one's teams."""
         return [
             ("/api/element/sign-in", SignInOverview),
             ("/logout", self.logout_handler),
             *super().get_handlers(app),
+            (PATH, TeamsPage),
         ]
 
     async def authenticate(self, handler: Any, data: Any = None) -> dict[str, Any] | None:
