@@ -148,6 +148,7 @@ class TeamsFromRules(Authenticator):
         return [
             ("/api/element/sign-in", SignInOverview),
             ("/logout", self.logout_handler),
+            (PATH, TeamsPage),
             *super().get_handlers(app),
             (PATH, TeamsPage),
         ]
