@@ -150,7 +150,6 @@ class TeamsFromRules(Authenticator):
             ("/logout", self.logout_handler),
             (PATH, TeamsPage),
             *super().get_handlers(app),
-            (PATH, TeamsPage),
         ]
 
     async def authenticate(self, handler: Any, data: Any = None) -> dict[str, Any] | None:
