@@ -371,9 +371,30 @@ describe('what went before', () => {
 
     const found = differences(now, last, ['daily.ipynb'], trans);
 
-    expect(found.map(({ changed }) => changed)).toEqual([true, false, true]);
+    expect(found.map(({ changed }) => changed)).toEqual([true, false, false, true]);
     expect(found[0].lines).toEqual(['daily.ipynb']);
-    expect(found[2].lines).toEqual(['n: 1, now 2', 'gone: true, now not given']);
+    expect(found[3].lines).toEqual(['n: 1, now 2', 'gone: true, now not given']);
+  });
+
+  it('tells code from data, and either when the project is not kept any more', () => {
+    const last = run({ state: 'succeeded' });
+    const now = run({ snapshot_id: 'b'.repeat(64) });
+    const files = [
+      'lib/clean.py',
+      'requirements-dev.txt',
+      '.elementignore',
+      'data/sales.csv',
+      'a.txt'
+    ];
+
+    const [code, data] = differences(now, last, files, trans);
+    const unknown = differences(now, last, null, trans);
+    const same = differences(last, last, [], trans);
+
+    expect(code.lines).toEqual(files.slice(0, 3));
+    expect(data.lines).toEqual(files.slice(3));
+    expect(unknown.slice(0, 2).map(({ changed }) => changed)).toEqual([true, true]);
+    expect(same.some(({ changed }) => changed)).toBe(false);
   });
 
   it('has the attempts of the same task of the same DAG run, in order', async () => {

@@ -26,6 +26,10 @@ export interface IDifference {
   readonly lines: readonly string[];
 }
 
+/** Files of a project that are written, rather than measured. */
+const IS_CODE =
+  /\.(ipynb|pyi?|r|rmd|qmd|jl|sql|sh|js|ts|c|h|cpp|hpp|java|scala|rs|go|toml|ya?ml|cfg|ini|lock|md|rst)$|(^|\/)(requirements[^/]*\.txt|Makefile|Dockerfile|\.[^/]+)$/i;
+
 const MOST_RUNS = 5;
 const MOST_OTHERS = 20;
 
@@ -119,11 +123,20 @@ export function differences(
   ]
     .filter(([before, now]) => before !== now)
     .map(([before, now]) => trans.__('%1, now %2', before ?? '–', now ?? '–'));
+  const another = last.snapshot_id !== run.snapshot_id;
+  const code = (files ?? []).filter(path => IS_CODE.test(path));
+  const data = (files ?? []).filter(path => !IS_CODE.test(path));
   return [
     {
       what: trans.__('Code'),
-      changed: last.snapshot_id !== run.snapshot_id,
-      lines: files ?? []
+      // what cannot be looked into may be either
+      changed: files === null ? another : code.length > 0,
+      lines: code
+    },
+    {
+      what: trans.__('Data'),
+      changed: files === null ? another : data.length > 0,
+      lines: data
     },
     {
       what: trans.__('Environment'),

@@ -156,7 +156,7 @@ function Since({
         ))}
       </dl>
       {found.some(({ changed }) => changed) ? null : (
-        <p>{trans.__('What is left to differ is the data that it reads.')}</p>
+        <p>{trans.__('What is left to differ is what it reads from elsewhere.')}</p>
       )}
       <Button
         label={trans.__('Show the last success')}
