@@ -88,7 +88,7 @@ class LocalRuns:
             Invalid: the snapshot has no such notebook.
             Unavailable: the machine starts no process.
         """
-        with await asyncio.to_thread(_lock, directory):
+        with await _locked(directory):
             found = await asyncio.to_thread(self._prepare, spec, directory)
             return found or await self._spawn(str(directory / "run.json"), directory / _LOG)
 
@@ -306,6 +306,20 @@ def _members(process: ProcessRef | None, run_id: str) -> set[int]:
 
 
 # ----------------------------------------------------------------------------------------- files
+
+
+async def _locked(directory: Path) -> BinaryIO:
+    opening = asyncio.ensure_future(asyncio.to_thread(_lock, directory))
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_let_go)  # the thread goes on, and nobody else would
+        raise
+
+
+def _let_go(opened: asyncio.Future[BinaryIO]) -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()
 
 
 def _lock(directory: Path) -> BinaryIO:

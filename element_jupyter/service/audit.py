@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 LOOKED_AGAIN: Final = timedelta(hours=1)
 """An administrator who goes on looking at the same thing is on record once in this time."""
+_CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT_ONCE: Final = 1000
 _REMEMBERED: Final = 10_000
 
@@ -72,7 +74,9 @@ class Audit:
         reads = route.method == "GET"
         if noted.unchanged or not (route.audited or noted.power):
             return
-        subject = "/".join(path[name] for name in route.path_names) or route.path
+        said = "/".join(path[name] for name in route.path_names) or route.path
+        # which no database takes, or which would steer the terminal that lists it
+        subject = _CONTROLS.sub(lambda each: f"\\x{ord(each[0]):02x}", said)
         now = self._now()
         if reads and self._looked_lately((who.name, f"{route.path} {subject}"), now):
             return
