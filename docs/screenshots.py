@@ -12,7 +12,7 @@ from typing import Final
 import nbformat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.hub_platform import HubPlatform, hub_platform
+from tests.hub_platform import OWNER, HubPlatform, hub_platform
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import use_theme
 from tests.ui.conftest import CHROMIUM, running_jupyterlab, running_platform
@@ -62,11 +62,23 @@ def main() -> None:
             for name, theme in THEMES.items():
                 _take(browser, lab, name, theme)
             with hub_platform(root / "hub") as hub:
-                _take_spawn_page(browser, hub)
+                _take_pages_of_the_hub(browser, hub)
             browser.close()
 
 
-def _take_spawn_page(browser: Browser, hub: HubPlatform) -> None:
+TEAMS = f"""
+teams:
+  ml:
+    title: Machine learning
+    lead: {{people: [{OWNER}]}}
+  sales:
+    title: Sales
+    viewer: {{people: [{OWNER}]}}
+"""
+
+
+def _take_pages_of_the_hub(browser: Browser, hub: HubPlatform) -> None:
+    (hub.data / "teams.yaml").write_text(TEAMS)
     cookies = [
         {"name": cookie.name, "value": cookie.value or "", "url": hub.url}
         for cookie in hub.sign_in().cookies.jar
@@ -82,6 +94,13 @@ def _take_spawn_page(browser: Browser, hub: HubPlatform) -> None:
         page.goto(f"{hub.url}/hub/spawn")
         expect(page.get_by_role("button", name="Start")).to_be_visible()
         _shoot(page, f"spawn-{name}")
+        page.goto(f"{hub.url}/hub/teams")
+        expect(page.get_by_text("Machine learning")).to_be_visible()
+        _shoot(page, f"teams-{name}")
+        window.clear_cookies()
+        page.goto(f"{hub.url}/hub/login")
+        expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+        _shoot(page, f"sign-in-{name}")
         window.close()
 
 
