@@ -88,7 +88,7 @@ def chained(act: Act, sequence: int, previous: str) -> AuditEntry:
         **said,
         sequence=sequence,
         previous=previous,
-        digest=_digest(Act(**said), sequence, previous),
+        digest=_digest(act, sequence, previous),
     )
 
 
