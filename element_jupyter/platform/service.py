@@ -16,10 +16,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,18 +28,16 @@ from tornado.netutil import bind_sockets
 from traitlets import TraitError
 
 from element_jupyter import config
-from element_jupyter.adapters.airflow import AirflowOrchestrator
-from element_jupyter.adapters.blobs import FsspecBlobs, collect, restore
+from element_jupyter.adapters.blobs import FsspecBlobs, restore
 from element_jupyter.adapters.cron import CroniterWallClock
 from element_jupyter.adapters.event_files import EventFiles
-from element_jupyter.adapters.forkserver import Child, ForkServer, Spawn
 from element_jupyter.adapters.hub.identity import HubPeople
 from element_jupyter.adapters.hub.servers import HubServers
 from element_jupyter.adapters.job_files.job_yaml import JobYaml
 from element_jupyter.adapters.job_files.named import is_named
 from element_jupyter.adapters.job_files.store import FileJobs
 from element_jupyter.adapters.kernelspecs import installed_kernels
-from element_jupyter.adapters.local_runs import Fork, LocalRuns
+from element_jupyter.adapters.local_runs import LocalRuns
 from element_jupyter.adapters.sql.allocation_store import SqlAllocations
 from element_jupyter.adapters.sql.audit_log import SqlAuditLog
 from element_jupyter.adapters.sql.database import connect, migrate
@@ -50,21 +47,20 @@ from element_jupyter.adapters.sql.upload_store import SqlUploads
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
 from element_jupyter.core.jobs import Job
-from element_jupyter.core.orchestration import Orchestrator
-from element_jupyter.core.places import AIRFLOW_PREFIX
 from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
 from element_jupyter.platform.admin_files import quotas, sizes
-from element_jupyter.platform.airflow_home import USERNAME
+from element_jupyter.platform.collection import keep_collecting
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
-from element_jupyter.platform.hub.access import HANDED_OVER, HubAccess, hub_access
+from element_jupyter.platform.hub.access import HubAccess, hub_access
 from element_jupyter.platform.hub.runs import HubRuns
 from element_jupyter.platform.machine import FreeNow
-from element_jupyter.platform.ports import kept_ports
+from element_jupyter.platform.orchestration import orchestrator_of
 from element_jupyter.platform.processes import DATABASE_VARIABLE
+from element_jupyter.platform.runners import forker, runners_environment
 from element_jupyter.platform.token import local_token
 from element_jupyter.service import http_metrics
 from element_jupyter.service.app import application, openapi_document
@@ -85,27 +81,6 @@ from element_jupyter.service.snapshot_rights import SnapshotRights
 log = logging.getLogger("element")
 
 STOP_SECONDS = 5.0
-SHORTEST_COLLECTION_SECONDS = 3600.0
-COLLECT_EVERY_SECONDS = 24 * 3600.0
-UPLOADS_KNOWN = timedelta(days=90)
-"""How long it is known who has sent a blob that they have not asked for again."""
-BLOB_GRACE_SECONDS = 3 * 24 * 3600.0
-"""How long what nothing names is kept: longer than an upload and a save can lie apart."""
-
-
-class NoAirflow:
-    """Stands in where `Element.airflow` is off."""
-
-    async def trigger(
-        self, dag_id: str, *, logical_date: datetime, conf: dict[str, object] | None = None
-    ) -> str:
-        raise Unavailable("Airflow is switched off here.", "Set Element.airflow to True.")
-
-    async def pools(self) -> frozenset[str]:
-        raise Unavailable("Airflow is switched off here.", "Set Element.airflow to True.")
-
-    async def health(self) -> dict[str, bool]:
-        return {}
 
 
 @asynccontextmanager
@@ -178,7 +153,7 @@ async def _composed(
         stack.push_async_callback(people.close)
     known_sizes = sizes(settings)
     local_runs = LocalRuns(
-        functools.partial(restore, blobs), _runners_environment(), _forker(data.run / "runner.sock")
+        functools.partial(restore, blobs), runners_environment(), forker(data.run / "runner.sock")
     )
     servers = _hub_servers(stack, hub) if hub else None
     hub_runs = HubRuns(servers, local_runs, lambda: known_sizes().default) if servers else None
@@ -187,7 +162,7 @@ async def _composed(
     limits = SnapshotLimits(
         warn_bytes=settings.snapshot_warn_bytes, refuse_bytes=settings.snapshot_refuse_bytes
     )
-    pins = EnvironmentPins(settings, blobs, _runners_environment())
+    pins = EnvironmentPins(settings, blobs, runners_environment())
     uploads = SqlUploads(engine)
 
     async def of_a_job(snapshot_id: str, teams: Collection[str]) -> bool:
@@ -241,7 +216,7 @@ async def _composed(
     fires = Fires(SqlFireStore(engine), files, clock)
     await fires.start()
     stack.push_async_callback(fires.close)
-    orchestrator = _orchestrator(stack, settings, data, hub)
+    orchestrator = orchestrator_of(stack, settings, data, hub)
 
     async def start_run(request: RunRequest, who: Person) -> Run:
         run, _ = await runs.create(request, who)
@@ -260,7 +235,7 @@ async def _composed(
     )
     watching: list[tuple[str, Coroutine[Any, Any, None]]] = [
         ("watch job files", files.watch()),
-        ("collect blobs", _collect(blobs, files, run_store, uploads)),
+        ("collect blobs", keep_collecting(blobs, files, run_store, uploads)),
     ]
     if servers is not None:
         watching.append(("compare allocations", keeper.keep_comparing(servers)))
@@ -341,74 +316,6 @@ def _job_files(settings: config.Element, clock: CroniterWallClock) -> FileJobs:
             check(job.schedule, clock, _now())
 
     return FileJobs(settings.data / "jobs", JobYaml(), fires, _now)
-
-
-def _orchestrator(
-    stack: AsyncExitStack, settings: config.Element, data: Data, hub: HubAccess | None
-) -> Orchestrator:
-    port = settings.airflow_port or kept_ports(data).get("airflow", 0)
-    if not settings.airflow or not port:
-        return NoAirflow()
-    airflow = AirflowOrchestrator(
-        f"http://127.0.0.1:{port}{AIRFLOW_PREFIX.rstrip('/') if hub else ''}",
-        USERNAME,
-        data.airflow_passwords,
-        hub.airflow_token_file if hub else None,
-    )
-    stack.push_async_callback(airflow.close)
-    return airflow
-
-
-def _forker(socket: Path) -> Fork:
-    server = ForkServer(socket)
-
-    async def fork(target: str, arguments: Sequence[str], log: Path) -> Child:
-        return await server.spawn(
-            Spawn(
-                target=target,
-                arguments=list(arguments),
-                log=str(log),
-                title="element: run",
-                new_session=True,
-                die_with_server=False,
-            )
-        )
-
-    return fork
-
-
-def _runners_environment() -> dict[str, str]:
-    """Return the environment of runs: the person's own, without the database's password."""
-    hidden = {"ELEMENT_DATABASE_URL", DATABASE_VARIABLE} | HANDED_OVER
-    return {name: value for name, value in os.environ.items() if name not in hidden}
-
-
-async def _collect(
-    blobs: FsspecBlobs, files: FileJobs, runs: SqlRunStore, uploads: SqlUploads
-) -> None:
-    """Free what no job, version or run names, once a day."""
-    loop = asyncio.get_running_loop()
-
-    def in_use() -> set[str]:
-        of_runs = asyncio.run_coroutine_threadsafe(runs.snapshots(), loop).result()
-        return files.snapshots() | of_runs
-
-    def locks() -> set[str]:
-        of_runs = asyncio.run_coroutine_threadsafe(runs.locks(), loop).result()
-        return files.locks() | of_runs
-
-    pause_seconds = SHORTEST_COLLECTION_SECONDS
-    while True:
-        await asyncio.sleep(pause_seconds)
-        try:
-            freed = await asyncio.to_thread(collect, blobs, in_use, BLOB_GRACE_SECONDS, locks)
-            await uploads.forget(_now() - UPLOADS_KNOWN)
-        except (ElementError, OSError) as error:
-            log.warning("blobs were not collected: %s", error)
-            continue
-        pause_seconds = COLLECT_EVERY_SECONDS
-        if freed.count:
-            log.info("%d blobs that nothing names freed %d bytes", freed.count, freed.size_bytes)
 
 
 async def _cancelled(task: asyncio.Task[None]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from element_jupyter.adapters.blobs import save
 from element_jupyter.adapters.project import scan
 from element_jupyter.core.jobs import Job
-from element_jupyter.platform.service import _forker
+from element_jupyter.platform.runners import forker
 from tests.service.run_plane import HEADERS, plane
 
 DEADLINE_SECONDS = 90
@@ -130,7 +130,7 @@ def fork(tmp_path_factory):
         assert server.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    yield _forker(socket)
+    yield forker(socket)
     server.terminate()
     server.wait()
 
