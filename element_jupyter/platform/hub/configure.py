@@ -27,6 +27,7 @@ from element_jupyter.platform.hub.setup import (
     Secret,
     read_setup,
 )
+from element_jupyter.platform.hub.untold import Untold
 
 _CONTROL_PLANE: Final = "element"
 _AIRFLOW: Final = "airflow"
@@ -184,11 +185,12 @@ def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> N
     from element_jupyter.platform.spawners import local_spawner
 
     launcher = HttpLauncher(setup.service_url, Secret.HUB.of(data))
+    untold = Untold(launcher.tell, data.hub / "untold")
     c.JupyterHub.spawner_class = local_spawner(
         settings,
         Path(settings.sizes_file or settings.data / "sizes.yaml"),
         launcher=launcher,
-        reservations=HubReservations(launcher.tell, quotas(settings), data.hub / "untold"),
+        reservations=HubReservations(launcher.tell, quotas(settings), untold),
         url=setup.service_url,
         fork_socket=Path(setup.runner_socket) if setup.runner_socket else None,
         many=serves_one_because() is None,

@@ -1,0 +1,68 @@
+"""What the Hub has to tell the control plane, kept in files until it was heard.
+
+A control plane that is away, or a Hub that is killed meanwhile, loses none of it; what is told
+twice has to mean the same as once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+from element_jupyter.core.errors import ElementError, Unavailable
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS: Final = 0.5
+_LONGEST_PAUSE_SECONDS: Final = 20.0
+
+Tell = Callable[[str, dict[str, Any]], Awaitable[object]]
+"""Posts a body to a path of the control plane; raises as `adapters.hub.launcher`."""
+
+
+class Untold:
+    """Files in one directory, each with a path of the control plane and what to post there."""
+
+    def __init__(self, tell: Tell, directory: Path) -> None:
+        self._tell = tell
+        self._directory = directory
+        self._telling: asyncio.Task[None] | None = None
+
+    def keep(self, path: str, body: dict[str, Any]) -> None:
+        """Keep something, and tell it as soon as it can be, in the order in which it was kept."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # in the order of their names
+        name = self._directory / f"{time.time_ns():020d}-{os.getpid()}"
+        part = name.with_suffix(".part")
+        part.write_text(json.dumps({"path": path, "body": body}), encoding="utf-8")
+        part.rename(name.with_suffix(".json"))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Tell what is left, from an earlier Hub too; does not wait for it."""
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.ensure_future(self._tell_all())
+
+    async def _tell_all(self) -> None:
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while files := sorted(self._directory.glob("*.json")):
+            try:
+                for file in files:
+                    said = json.loads(file.read_text(encoding="utf-8"))
+                    try:
+                        await self._tell(said["path"], said["body"])
+                    except Unavailable:
+                        raise
+                    except ElementError as error:
+                        log.warning("the control plane does not want to know: %s", error.message)
+                    file.unlink(missing_ok=True)
+                    pause_seconds = _FIRST_PAUSE_SECONDS
+            except Unavailable:
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
