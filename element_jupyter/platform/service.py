@@ -42,6 +42,7 @@ from element_jupyter.adapters.sql.allocation_store import SqlAllocations
 from element_jupyter.adapters.sql.audit_log import SqlAuditLog
 from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
+from element_jupyter.adapters.sql.notice_store import SqlNotices
 from element_jupyter.adapters.sql.run_store import SqlRunStore
 from element_jupyter.adapters.sql.upload_store import SqlUploads
 from element_jupyter.core.access import Person
@@ -69,6 +70,7 @@ from element_jupyter.service.fires import Fires
 from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
 from element_jupyter.service.mounted import LOOPBACK, Mounted
+from element_jupyter.service.notices import Notices
 from element_jupyter.service.owners import Owners
 from element_jupyter.service.quotas import QuotaKeeper
 from element_jupyter.service.run_files import RunFiles
@@ -268,6 +270,7 @@ async def _composed(
             sizes=known_sizes,
             free=FreeNow(),
             quotas=keeper,
+            notices=Notices(SqlNotices(engine), _now),
             hub=hub is not None,
             launches=hub_runs,
         ),

@@ -12,6 +12,7 @@ from element_jupyter.core.places import SERVICE_PREFIX
 from element_jupyter.service import (
     account_routes,
     audit_routes,
+    care_routes,
     job_routes,
     launch_routes,
     openapi,
@@ -31,6 +32,7 @@ ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
     *account_routes.ROUTES,
     *audit_routes.ROUTES,
+    *care_routes.ROUTES,
     *job_routes.ROUTES,
     *launch_routes.ROUTES,
     *quota_routes.ROUTES,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.audit import Audit
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
+    from element_jupyter.service.notices import Notices
     from element_jupyter.service.quotas import QuotaKeeper
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.runs import Runs
@@ -50,6 +51,7 @@ class Services:
     sizes: Callable[[], Sizes]
     free: Callable[[], Awaitable[Free]]
     quotas: QuotaKeeper
+    notices: Notices
     hub: bool = False
     """Whether people sign in at a Hub."""
     launches: Launches | None = None

@@ -240,3 +240,54 @@ Index("allocations_open_of_team", allocations.c.team, postgresql_where=_open)
 Index("allocations_of_person", allocations.c.person, allocations.c.ended_at)
 Index("allocations_of_team", allocations.c.team, allocations.c.ended_at)
 Index("allocations_newest", allocations.c.begun_at, allocations.c.id)
+
+notices: Final = Table(
+    "notices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("about", Text, nullable=False),
+    Column("sentence", Text, nullable=False),
+    Column("hint", Text, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("deadline", _TIME),
+    Column("keep_seconds", Integer),
+    Column("keep_limit", _TIME),
+    Column("kept_until", _TIME),
+    Column("over_at", _TIME),
+)
+"""What people are told."""
+
+Index("notices_of_person", notices.c.person, postgresql_where=notices.c.over_at.is_(None))
+Index("notices_about", notices.c.about)
+
+activity: Final = Table(
+    "activity",
+    metadata,
+    Column("allocation_id", Text, primary_key=True),
+    Column("reported_at", _TIME),
+    Column("active_at", _TIME, nullable=False),
+    Column("working", Boolean, nullable=False),
+    Column("busy", Boolean, nullable=False),
+    Column("connections", Integer, nullable=False),
+    Column("gpu_active_at", _TIME),
+    Column("kept_until", _TIME),
+    Column("warned_at", _TIME),
+    Column("deadline", _TIME),
+    Column("ending", Text, nullable=False),
+)
+"""What the servers that run do: a row each, updated by their reports."""
+
+put_away: Final = Table(
+    "put_away",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("at", _TIME, nullable=False),
+    Column("until", _TIME, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("removed_at", _TIME),
+)
+"""Runs whose outputs are in the trash, or were removed from it."""
+
+Index("put_away_until", put_away.c.until, postgresql_where=put_away.c.removed_at.is_(None))

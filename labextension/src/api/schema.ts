@@ -334,6 +334,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what you are to be told: an idle server that will be stopped, a budget nearly used up */
+        get: operations["list_notices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/notices/{notice_id}/keep": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Hold off what a notice says will be done, for as long as the policy lets you */
+        post: operations["keep_notice"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -2018,6 +2052,59 @@ export interface components {
             path: string;
             /** Size Bytes */
             size_bytes: number;
+        };
+        /**
+         * Notice
+         * @description One notice, as its person is told it.
+         */
+        Notice: {
+            /** Id */
+            id: string;
+            kind: components["schemas"]["NoticeKind"];
+            /** Sentence */
+            sentence: string;
+            /**
+             * Hint
+             * @default
+             */
+            hint: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Deadline
+             * @default null
+             */
+            deadline: string | null;
+            /**
+             * Keep Until Allowed
+             * @default null
+             */
+            keep_until_allowed: string | null;
+            /**
+             * Kept Until
+             * @default null
+             */
+            kept_until: string | null;
+        };
+        /**
+         * NoticeKind
+         * @description What a notice is about.
+         * @enum {string}
+         */
+        NoticeKind: "idle" | "max_age" | "gpu_idle" | "budget" | "budget_spent" | "stopped";
+        /**
+         * NoticeList
+         * @description What somebody is to be told now, the most urgent first.
+         */
+        NoticeList: {
+            /**
+             * Items
+             * @default []
+             */
+            items: components["schemas"]["Notice"][];
         };
         /**
          * OfferedSize
@@ -4059,6 +4146,66 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_notices: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NoticeList"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    keep_notice: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                notice_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

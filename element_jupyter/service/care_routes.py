@@ -1,0 +1,30 @@
+"""REST of care: what one is told, and holding it off."""
+
+from __future__ import annotations
+
+from element_jupyter.core.access import Action, Person
+from element_jupyter.core.care.notices import Notice, NoticeId, NoticeList
+from element_jupyter.service.http import Route, allow
+from element_jupyter.service.services import Services
+
+
+async def list_notices(services: Services, who: Person) -> NoticeList:
+    """Say what you are to be told: an idle server that will be stopped, a budget nearly used up."""
+    return await services.notices.mine(who)
+
+
+async def keep_notice(services: Services, who: Person, notice_id: NoticeId) -> Notice:
+    """Hold off what a notice says will be done, for as long as the policy lets you."""
+    return await services.notices.keep(who, notice_id)
+
+
+ROUTES = (
+    Route("GET", "/notices", list_notices, access=allow(Action.READ)),
+    Route(
+        "POST",
+        "/notices/{notice_id}/keep",
+        keep_notice,
+        access=allow(Action.RUN),
+        audited="notice.kept",
+    ),
+)
