@@ -177,6 +177,9 @@ class Element(Configurable):
     quotas_file = Unicode(
         "", config=True, help="Who may use how much. Empty: `quotas.yaml` in the data directory."
     )
+    prices_file = Unicode(
+        "", config=True, help="What things cost. Empty: `prices.yaml` in the data directory."
+    )
     teams_file = Unicode(
         "", config=True, help="Who is in which team. Empty: `teams.yaml` in the data directory."
     )

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.config import Element
+from element_jupyter.core.ledger.prices import Prices
 from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.core.sizes import Sizes
 from element_jupyter.core.values import Value
@@ -28,6 +29,11 @@ def sizes(settings: Element) -> Callable[[], Sizes]:
 def quotas(settings: Element) -> Callable[[], Quotas]:
     """Return what says the quotas that there are now; found, and raises, as the sizes."""
     return _said(settings, settings.quotas_file, "quotas.yaml", Quotas)
+
+
+def prices(settings: Element) -> Callable[[], Prices]:
+    """Return what says the prices that there are; found, and raises, as the sizes."""
+    return _said(settings, settings.prices_file, "prices.yaml", Prices)
 
 
 def _said(settings: Element, elsewhere: str, name: str, kind: type[V]) -> Callable[[], V]:

@@ -58,6 +58,7 @@ from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
 from element_jupyter.platform.hub.access import HubAccess, hub_access
 from element_jupyter.platform.hub.runs import HubRuns
+from element_jupyter.platform.ledger import ledger
 from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.orchestration import orchestrator_of
 from element_jupyter.platform.processes import DATABASE_VARIABLE
@@ -271,6 +272,7 @@ async def _composed(
             free=FreeNow(),
             quotas=keeper,
             notices=Notices(SqlNotices(engine), _now),
+            ledger=ledger(engine, settings),
             hub=hub is not None,
             launches=hub_runs,
         ),

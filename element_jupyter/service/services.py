@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.notices import Notices
+    from element_jupyter.service.ledger import Ledger
     from element_jupyter.service.quotas import QuotaKeeper
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.runs import Runs
@@ -52,6 +53,7 @@ class Services:
     free: Callable[[], Awaitable[Free]]
     quotas: QuotaKeeper
     notices: Notices
+    ledger: Ledger
     hub: bool = False
     """Whether people sign in at a Hub."""
     launches: Launches | None = None

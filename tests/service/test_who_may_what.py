@@ -63,6 +63,9 @@ GET /jobs/{team}/{name}/fires                    401 401 403 403 200 200 200 200
 GET /job-changes                                 401 401 403 403 403 403 403 200 200 403 403 403
 GET /schema/job                                  401 401 403 200 200 200 200 200 200 403 403 403
 POST /schedules/preview                          401 401 403 200 200 200 200 200 200 403 403 403
+GET /usage                                       401 401 403 200 200 200 200 200 200 403 403 403
+GET /usage team                                  401 401 403 403 403 403 200 200 403 403 403 403
+GET /usage person                                401 401 403 403 403 403 403 200 403 403 403 403
 GET /usage/advice job                            401 401 403 403 200 200 200 200 200 403 403 403
 GET /usage/advice notebook                       401 401 403 200 200 200 200 200 200 403 403 403
 POST /snapshots/missing                          401 401 403 200 200 200 200 200 403 403 403 403
@@ -136,6 +139,9 @@ UPLOADS = {
 QUERIES = {
     "GET /quota team": {"team": "sales", "size": "small"},
     "GET /allocations team": {"team": "sales"},
+    "GET /usage": {"by": "team,day"},
+    "GET /usage team": {"by": "person", "team": "sales"},
+    "GET /usage person": {"person": "mia"},
     "GET /usage/advice job": {"job": "sales/nightly"},
     "GET /usage/advice notebook": {"notebook": "sales.ipynb"},
 }

@@ -47,6 +47,7 @@ def hub_components(  # noqa: PLR0917 - what they are made of
     share(data.proxy, accounts.proxy)
     for name, elsewhere in (
         ("quotas.yaml", settings.quotas_file),
+        ("prices.yaml", settings.prices_file),
         ("sizes.yaml", settings.sizes_file),
         ("teams.yaml", settings.teams_file),
     ):

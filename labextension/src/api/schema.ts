@@ -735,6 +735,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Add up what was given, used and what it costs: your own; of a team, for its leads */
+        get: operations["get_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage/advice": {
         parameters: {
             query?: never;
@@ -1036,6 +1053,18 @@ export interface components {
             /** @default null */
             broken: components["schemas"]["AuditBreak"] | null;
         };
+        /**
+         * Billing
+         * @description What is paid for.
+         * @enum {string}
+         */
+        Billing: "requested" | "used" | "largest";
+        /**
+         * By
+         * @description What the rows of a report are told apart by.
+         * @enum {string}
+         */
+        By: "person" | "team" | "job" | "notebook" | "size" | "kind" | "day" | "month";
         /**
          * CatchUp
          * @description What happens to fires that came due while nothing could run them.
@@ -3392,6 +3421,134 @@ export interface components {
              */
             gpu_memory_bytes?: number | null;
         };
+        /**
+         * UsageReport
+         * @description The ledger's answer.
+         */
+        UsageReport: {
+            /** Currency */
+            currency: string;
+            /** Timezone */
+            timezone: string;
+            billing: components["schemas"]["Billing"];
+            /** By */
+            by: components["schemas"]["By"][];
+            /**
+             * Since
+             * Format: date
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date
+             */
+            until: string;
+            /**
+             * Counted Until
+             * Format: date-time
+             */
+            counted_until: string;
+            /** Rows */
+            rows: components["schemas"]["UsageRow"][];
+            total: components["schemas"]["UsageSums"];
+            /**
+             * Forecast
+             * @default null
+             */
+            forecast: string | null;
+        };
+        /**
+         * UsageRow
+         * @description One row; what it is not told apart by is None.
+         */
+        UsageRow: {
+            /** Count */
+            count: number;
+            /** Allocated Cpu Hours */
+            allocated_cpu_hours: number;
+            /** Used Cpu Hours */
+            used_cpu_hours: number;
+            /** Allocated Gib Hours */
+            allocated_gib_hours: number;
+            /** Used Gib Hours */
+            used_gib_hours: number;
+            /** Allocated Gpu Hours */
+            allocated_gpu_hours: number;
+            /** Used Gpu Hours */
+            used_gpu_hours: number;
+            /** Idle Share */
+            idle_share: number | null;
+            /** Cost */
+            cost: string;
+            /** Idle Cost */
+            idle_cost: string;
+            /**
+             * Person
+             * @default null
+             */
+            person: string | null;
+            /**
+             * Team
+             * @default null
+             */
+            team: string | null;
+            /**
+             * Job
+             * @default null
+             */
+            job: string | null;
+            /**
+             * Notebook
+             * @default null
+             */
+            notebook: string | null;
+            /**
+             * Size
+             * @default null
+             */
+            size: string | null;
+            /**
+             * Kind
+             * @default null
+             */
+            kind: string | null;
+            /**
+             * Day
+             * @default null
+             */
+            day: string | null;
+            /**
+             * Month
+             * @default null
+             */
+            month: string | null;
+        };
+        /**
+         * UsageSums
+         * @description What was given, what was used of it, and what it costs.
+         */
+        UsageSums: {
+            /** Count */
+            count: number;
+            /** Allocated Cpu Hours */
+            allocated_cpu_hours: number;
+            /** Used Cpu Hours */
+            used_cpu_hours: number;
+            /** Allocated Gib Hours */
+            allocated_gib_hours: number;
+            /** Used Gib Hours */
+            used_gib_hours: number;
+            /** Allocated Gpu Hours */
+            allocated_gpu_hours: number;
+            /** Used Gpu Hours */
+            used_gpu_hours: number;
+            /** Idle Share */
+            idle_share: number | null;
+            /** Cost */
+            cost: string;
+            /** Idle Cost */
+            idle_cost: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -5028,6 +5185,50 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_usage: {
+        parameters: {
+            query?: {
+                /** @description What rows are told apart by, such as team,day: any of person, team, job, notebook, size, kind, day, month. */
+                by?: string;
+                /** @description The first day. Without days: the month that it is. */
+                since?: string | null;
+                /** @description The first day that is not asked for. */
+                until?: string | null;
+                /** @description What was started for this team. */
+                team?: string | null;
+                /** @description What this person started. */
+                person?: string | null;
+                /** @description Of this job: team/name. */
+                job?: string | null;
+                /** @description Of this notebook. */
+                notebook?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

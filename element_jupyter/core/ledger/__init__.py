@@ -1,0 +1,1 @@
+"""The ledger: what was given and really used, priced when it is read."""

@@ -1,0 +1,126 @@
+"""The ledger: reports of what was given and used, priced as they are made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
+
+from element_jupyter.core.errors import TooLarge
+from element_jupyter.core.ledger.prices import Prices
+from element_jupyter.core.ledger.reports import (
+    FORECAST_DAYS,
+    By,
+    Part,
+    Question,
+    UsageReport,
+    UsageRow,
+    check_span,
+    forecast,
+    month_of,
+    rows,
+    total,
+)
+from element_jupyter.core.sizes import Sizes
+
+_MOST_ROWS: Final = 20_000
+
+
+class LedgerStore(Protocol):
+    """Where the sums are; see `adapters.sql.ledger_store`."""
+
+    async def counted_until(self) -> datetime: ...
+    def parts(
+        self,
+        question: Question,
+        zone: str,
+        price_days: Collection[date],
+        billed_otherwise: Collection[str],
+    ) -> AsyncIterator[Part]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What somebody asks for; days that are None are those of the month that it is."""
+
+    by: tuple[By, ...]
+    since: date | None
+    until: date | None
+    team: str | None = None
+    person: str | None = None
+    job: str | None = None
+    notebook: str | None = None
+
+
+class Ledger:
+    """Reads the ledger by the prices that there are now."""
+
+    def __init__(
+        self, store: LedgerStore, prices: Callable[[], Prices], sizes: Callable[[], Sizes]
+    ) -> None:
+        self._store = store
+        self._prices = prices
+        self._sizes = sizes
+
+    async def report(self, asked: Asked) -> UsageReport:
+        """Return the whole report.
+
+        Raises:
+            Invalid: the days are none, or `prices.yaml` has never been right.
+            TooLarge: it has more rows than fit into an answer.
+        """
+        prices, now = self._prices(), datetime.now(UTC)
+        question = _question(asked, prices, now)
+        found = await self._parts(question, prices)
+        listed = tuple(rows(found, question.by, prices))
+        if len(listed) > _MOST_ROWS:
+            raise TooLarge(
+                f"That has {len(listed):,} rows.",
+                "Ask for a shorter time, or for fewer things to be told apart; or export it.",
+            )
+        added = total(listed, found)
+        return UsageReport(
+            currency=prices.currency or self._sizes().currency,
+            timezone=prices.timezone,
+            billing=prices.billing_of(question.team),
+            by=question.by,
+            since=question.since,
+            until=question.until,
+            counted_until=await self._store.counted_until(),
+            rows=listed,
+            total=added,
+            forecast=await self._forecast(question, prices, added.cost, now),
+        )
+
+    async def _parts(self, question: Question, prices: Prices) -> list[Part]:
+        return [part async for part in self._stream(question, prices)]
+
+    def _stream(self, question: Question, prices: Prices) -> AsyncIterator[Part]:
+        return self._store.parts(question, prices.timezone, prices.days, prices.teams)
+
+    async def _forecast(
+        self, question: Question, prices: Prices, so_far: Decimal, now: datetime
+    ) -> Decimal | None:
+        zone = prices.timezone
+        if (question.since, question.until) != month_of(now, zone):
+            return None
+        today = now.astimezone(ZoneInfo(zone)).date()
+        before = replace(
+            question, by=(By.DAY,), since=today - timedelta(days=FORECAST_DAYS), until=today
+        )
+        found: list[UsageRow] = list(rows(await self._parts(before, prices), before.by, prices))
+        by_day = {row.day: row.cost for row in found if row.day is not None}
+        return forecast(so_far, by_day, question.until, now, zone)
+
+
+def _question(asked: Asked, prices: Prices, now: datetime) -> Question:
+    first, following = month_of(now, prices.timezone)
+    since, until = asked.since, asked.until
+    if since is None:
+        since = first if until is None else (until - timedelta(days=1)).replace(day=1)
+    until = until or max(following, since + timedelta(days=1))
+    check_span(since, until)
+    return Question(asked.by, since, until, asked.team, asked.person, asked.job, asked.notebook)
