@@ -130,6 +130,27 @@ class Queue:
         return queue_reason(position - 1, self.executing, capacity, max_active=limit)
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Where a run stands in the queue, and why it waits."""
+
+    place: int
+    reason: str
+    fits: bool
+    """Whether its limits have room for it, so that it waits for its turn only."""
+    frees_at: datetime | None = None
+    """When the limit that keeps it has room, where that can be known."""
+
+
+@dataclass(frozen=True)
+class Queued:
+    """The turns of all that wait, by the ids of runs."""
+
+    turns: Mapping[str, Turn]
+    executing: int
+    capacity: int
+
+
 def admit(
     queue: Sequence[Waiting],
     places: int,

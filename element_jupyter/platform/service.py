@@ -44,6 +44,7 @@ from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
 from element_jupyter.adapters.sql.notice_store import SqlNotices
 from element_jupyter.adapters.sql.run_store import SqlRunStore
+from element_jupyter.adapters.sql.running import SqlRunning
 from element_jupyter.adapters.sql.upload_store import SqlUploads
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
@@ -76,6 +77,7 @@ from element_jupyter.service.owners import Owners
 from element_jupyter.service.quotas import QuotaKeeper
 from element_jupyter.service.run_files import RunFiles
 from element_jupyter.service.run_ports import RunSettings
+from element_jupyter.service.running import Running
 from element_jupyter.service.runs import Runs
 from element_jupyter.service.services import Services
 from element_jupyter.service.sign_in import HubSignIn, LocalSignIn, digest_of
@@ -273,6 +275,7 @@ async def _composed(
             quotas=keeper,
             notices=Notices(SqlNotices(engine), _now),
             ledger=ledger(engine, settings),
+            running=Running(SqlRunning(engine), runs, keeper, known_sizes, servers),
             hub=hub is not None,
             launches=hub_runs,
         ),

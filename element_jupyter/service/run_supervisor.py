@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from element_jupyter.core.admission import Queue, told
+from element_jupyter.core.admission import Queue, Turn, told
 from element_jupyter.core.errors import Conflict, ElementError, Unavailable
 from element_jupyter.core.progress import RunRecord, ended, ended_silently
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef, Provisioner
@@ -50,6 +50,7 @@ class _Over:
 
     limit: object
     sentence: str
+    frees_at: datetime | None = None
 
 
 class Supervisor:
@@ -163,7 +164,8 @@ class Supervisor:
         admitted = await self._store.admit(capacity, until, claims)
         if self._quotas is not None:
             for run_id, refusal in admitted.refused.items():
-                over[run_id] = _Over(refusal.bound, self._quotas.waits_for(refusal))
+                said = self._quotas.waits_for(refusal)
+                over[run_id] = _Over(refusal.bound, said, refusal.frees_at)
         self._over = over
         for record in admitted.records:
             self.streams.tell(record.run.run_id, RunState.STARTING)
@@ -186,10 +188,12 @@ class Supervisor:
                 unclear[run.run_id] = _Over(None, f"{error.message} {error.hint}".strip())
         return claims, unclear
 
-    def why_waits(self, queue: Queue, place: int) -> str:
+    def turn(self, queue: Queue, place: int) -> Turn:
         """Say why the run at a place of the queue (1 is next) waits."""
         over = self._over.get(queue.waiting[place - 1].run_id)
-        return over.sentence if over else queue.place(place, self._settings.capacity)
+        if over is not None:
+            return Turn(place, over.sentence, fits=False, frees_at=over.frees_at)
+        return Turn(place, queue.place(place, self._settings.capacity), fits=True)
 
     async def _tell_places(self) -> None:
         queue = await self._store.queue()
@@ -205,7 +209,7 @@ class Supervisor:
             # the numbers of a limit change all the time, which is not news
             news = before is not None and before[0] == place
             if before != stand[run_id] and (news or told(place)):
-                self.streams.tell(run_id, RunState.QUEUED, self.why_waits(queue, place), place)
+                self.streams.tell(run_id, RunState.QUEUED, self.turn(queue, place).reason, place)
         self._places = stand
 
     # ---------------------------------------------------------------------------------- processes

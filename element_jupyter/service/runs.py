@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from element_jupyter.core.access import Person, RunToken
-from element_jupyter.core.admission import unknown_run
+from element_jupyter.core.admission import Queued, unknown_run
 from element_jupyter.core.errors import Conflict, Forbidden, Unavailable
 from element_jupyter.core.fires import Known, refusal
 from element_jupyter.core.jobs import StoredJob
@@ -215,17 +215,24 @@ class Runs:
         """Say of each queued run where it is and why it waits."""
         if not any(run.state is RunState.QUEUED for run in runs):
             return list(runs)
-        queue = await self._store.queue()
-        places = {waiting.run_id: place for place, waiting in enumerate(queue.waiting, 1)}
+        turns = (await self.queued()).turns
 
         def placed(run: Run) -> Run:
-            place = places.get(run.run_id)
-            if place is None or run.state is not RunState.QUEUED:
+            turn = turns.get(run.run_id)
+            if turn is None or run.state is not RunState.QUEUED:
                 return run
-            reason = self._supervisor.why_waits(queue, place)
-            return run.model_copy(update={"queue_position": place, "reason": reason})
+            return run.model_copy(update={"queue_position": turn.place, "reason": turn.reason})
 
         return [placed(run) for run in runs]
+
+    async def queued(self) -> Queued:
+        """Return the turn of every run that waits, and how many execute meanwhile."""
+        queue = await self._store.queue()
+        turns = {
+            waiting.run_id: self._supervisor.turn(queue, place)
+            for place, waiting in enumerate(queue.waiting, 1)
+        }
+        return Queued(turns, queue.executing, self._settings.capacity)
 
     async def recent_states(self, jobs: Sequence[str], count: int = 5) -> dict[str, list[RunState]]:
         """Return the states of each job's last runs, newest first."""

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from element_jupyter.service.audit import Audit
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
-    from element_jupyter.service.notices import Notices
     from element_jupyter.service.ledger import Ledger
+    from element_jupyter.service.notices import Notices
     from element_jupyter.service.quotas import QuotaKeeper
     from element_jupyter.service.run_files import RunFiles
+    from element_jupyter.service.running import Running
     from element_jupyter.service.runs import Runs
     from element_jupyter.service.snapshot_rights import SnapshotRights
 
@@ -54,6 +55,7 @@ class Services:
     quotas: QuotaKeeper
     notices: Notices
     ledger: Ledger
+    running: Running
     hub: bool = False
     """Whether people sign in at a Hub."""
     launches: Launches | None = None

@@ -165,12 +165,12 @@ class HubPlane:
 
 
 @contextmanager
-def hub_plane(directory: Path, database_url: str) -> Iterator[HubPlane]:
-    """Run a Hub and a control plane that asks it, with all of `PEOPLE`."""
+def hub_plane(directory: Path, database_url: str, more: str = "") -> Iterator[HubPlane]:
+    """Run a Hub, with `more` in its configuration, and a control plane that asks it."""
     secret = {name: uuid.uuid4().hex * 2 for name in ("hub", "airflow")}
     token_file = directory / "token-of-element"
     token_file.write_text(ELEMENT_TOKEN)
-    with running_hub(directory / "hub", CONFIG) as hub:
+    with running_hub(directory / "hub", CONFIG + more) as hub:
         plane = ControlPlane(
             directory / "data",
             database_url,

@@ -46,6 +46,9 @@ POST /allocations run                            401 401 403 403 403 403 403 403
 POST /allocations/{allocation_id}/release        401 401 403 403 403 403 403 403 403 204 403 403
 GET /notices                                     401 401 403 200 200 200 200 200 200 403 403 403
 POST /notices/{notice_id}/keep                   401 401 403 404 404 404 404 404 404 403 403 403
+GET /running                                     401 401 403 200 200 200 200 200 200 403 403 403
+GET /queue                                       401 401 403 200 200 200 200 200 200 403 403 403
+POST /running/{allocation_id}/stop               401 401 403 404 403 403 200 200 403 403 403 403
 GET /jobs                                        401 401 403 200 200 200 200 200 200 403 403 403
 GET /jobs/{team}/{name}                          401 401 403 403 200 200 200 200 200 403 403 403
 PUT /jobs/{team}/{name} title                    401 401 403 403 403 200 200 200 403 403 403 403
@@ -194,7 +197,7 @@ def test_an_endpoint_answers(row, both: HubPlane, live, stopped):
         run_id=stopped if path.endswith("/stop") else live,
         snapshot_id=MANIFEST.snapshot_id,
         notice_id=f"n-{'0' * 26}",
-        allocation_id=ALLOCATION["id"],
+        allocation_id=stopped if path.endswith("/stop") else ALLOCATION["id"],
         path="sales.ipynb" if "snapshots" in path else "result.txt",
         digest=DIGEST if path == "/blobs/{digest}" else min(MANIFEST.digests),
     )

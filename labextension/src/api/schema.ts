@@ -385,6 +385,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the runs that wait, with their place and why: your own; as a lead, your team's */
+        get: operations["list_queue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/quota": {
         parameters: {
             query?: never;
@@ -396,6 +413,40 @@ export interface paths {
         get: operations["get_quota"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/running": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List editors, servers of teams and runs that are open: your own; as a lead, your team's */
+        get: operations["list_running"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/running/{allocation_id}/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Stop an editor, the server of a team, or a run; what has ended already stays as it is */
+        post: operations["stop_running"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2402,6 +2453,34 @@ export interface components {
              */
             out_of_memory?: boolean;
         };
+        /**
+         * QueuePage
+         * @description Part of the queue; the numbers are of all that the filters let through.
+         */
+        QueuePage: {
+            /** Items */
+            items: components["schemas"]["WaitingRun"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+            /** Count */
+            count: number;
+            /** Waited Seconds */
+            waited_seconds: number;
+            /** Longest Seconds */
+            longest_seconds: number;
+            /** Executing */
+            executing: number;
+            /** Capacity */
+            capacity: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
         /** Recorded */
         Recorded: {
             /**
@@ -3097,6 +3176,142 @@ export interface components {
          * @enum {string}
          */
         RunState: "queued" | "starting" | "running" | "succeeded" | "failed" | "stopped" | "lost";
+        /**
+         * RunningOrder
+         * @description By what a list of what runs is ordered; the longest, dearest and first name come first.
+         * @enum {string}
+         */
+        RunningOrder: "since" | "newest" | "cost" | "person" | "team" | "size";
+        /**
+         * RunningPage
+         * @description Part of what runs; `totals` are of all that the filters let through.
+         */
+        RunningPage: {
+            /** Items */
+            items: components["schemas"]["RunningThing"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+            totals: components["schemas"]["RunningTotals"];
+            /** Currency */
+            currency: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
+        /**
+         * RunningThing
+         * @description An editor, the server of a team, or a run that has something now.
+         */
+        RunningThing: {
+            /** Id */
+            id: string;
+            kind: components["schemas"]["AllocationKind"];
+            /** Person */
+            person: string;
+            /** Team */
+            team: string;
+            /** Server */
+            server: string;
+            /**
+             * Run Id
+             * @default null
+             */
+            run_id: string | null;
+            /**
+             * Job
+             * @default null
+             */
+            job: string | null;
+            /**
+             * Notebook
+             * @default null
+             */
+            notebook: string | null;
+            /** Size */
+            size: string;
+            /** Cpu */
+            cpu: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Gpu */
+            gpu: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Cost
+             * @default null
+             */
+            cost: string | null;
+            /**
+             * Working
+             * @default null
+             */
+            working: boolean | null;
+            /**
+             * Idle Since
+             * @default null
+             */
+            idle_since: string | null;
+            /**
+             * Stops At
+             * @default null
+             */
+            stops_at: string | null;
+            /**
+             * Stopping
+             * @default false
+             */
+            stopping: boolean;
+        };
+        /**
+         * RunningTotals
+         * @description What is listed, taken together.
+         */
+        RunningTotals: {
+            /**
+             * Editors
+             * @default 0
+             */
+            editors: number;
+            /**
+             * Team Servers
+             * @default 0
+             */
+            team_servers: number;
+            /**
+             * Runs
+             * @default 0
+             */
+            runs: number;
+            /**
+             * Cpu
+             * @default 0
+             */
+            cpu: number;
+            /**
+             * Memory Bytes
+             * @default 0
+             */
+            memory_bytes: number;
+            /**
+             * Gpu
+             * @default 0
+             */
+            gpu: number;
+            /**
+             * Cost
+             * @default 0
+             */
+            cost: string;
+        };
         /** Schedule */
         Schedule: components["schemas"]["Cron"] | components["schemas"]["Once"] | components["schemas"]["OnAsset"];
         /** ScheduleInput */
@@ -3253,6 +3468,16 @@ export interface components {
             airflow: {
                 [key: string]: boolean;
             };
+        };
+        /**
+         * Stopped
+         * @description What became of a wish to stop something.
+         */
+        Stopped: {
+            /** Id */
+            id: string;
+            /** Ended */
+            ended: boolean;
         };
         /**
          * StoredJob
@@ -3548,6 +3773,48 @@ export interface components {
             cost: string;
             /** Idle Cost */
             idle_cost: string;
+        };
+        /**
+         * WaitingRun
+         * @description A run in the queue.
+         */
+        WaitingRun: {
+            /** Run Id */
+            run_id: string;
+            /** Place */
+            place: number;
+            /** Reason */
+            reason: string;
+            /** Fits */
+            fits: boolean;
+            /**
+             * Starts About
+             * @default null
+             */
+            starts_about: string | null;
+            /**
+             * Job
+             * @default null
+             */
+            job: string | null;
+            /** Task */
+            task: string;
+            /** Notebook */
+            notebook: string;
+            /** Person */
+            person: string;
+            /** Team */
+            team: string;
+            /**
+             * Size
+             * @default null
+             */
+            size: string | null;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
         };
     };
     responses: never;
@@ -4407,6 +4674,46 @@ export interface operations {
             };
         };
     };
+    list_queue: {
+        parameters: {
+            query?: {
+                /** @description What was started for this team. */
+                team?: string | null;
+                /** @description What is this person's. */
+                person?: string | null;
+                /** @description Part of the name of person, team, size, job or notebook. */
+                search?: string;
+                /** @description Where the page before ended: its next_cursor. */
+                cursor?: string | null;
+                /** @description Items on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QueuePage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_quota: {
         parameters: {
             query?: {
@@ -4430,6 +4737,82 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ShownQuota"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_running: {
+        parameters: {
+            query?: {
+                /** @description What was started for this team. */
+                team?: string | null;
+                /** @description What is this person's. */
+                person?: string | null;
+                kind?: components["schemas"]["AllocationKind"] | null;
+                size?: string | null;
+                /** @description Part of the name of person, team, size, job or notebook. */
+                search?: string;
+                /** @description Only what is known to do nothing. */
+                idle?: boolean;
+                order?: components["schemas"]["RunningOrder"];
+                /** @description Where the page before ended: its next_cursor. */
+                cursor?: string | null;
+                /** @description Items on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunningPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_running: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                allocation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stopped"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
