@@ -47,6 +47,17 @@ export default tseslint.config(
     }
   },
   {
+    // the control plane's pages: browsers load them as they are
+    files: ['element_jupyter/service/pages/static/**/*.js'],
+    rules: {
+      curly: 'error',
+      eqeqeq: 'error',
+      'no-console': 'error',
+      // tsc knows the names of a browser
+      'no-undef': 'off'
+    }
+  },
+  {
     files: ['labextension/**/*.cjs'],
     rules: { '@typescript-eslint/no-require-imports': 'off' },
     languageOptions: {

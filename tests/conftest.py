@@ -57,6 +57,8 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if "ui/test_admin_" in file:
+            return "the admin's pages"
         return "a platform" if file in SHARE_A_PLATFORM else file
 
 

@@ -28,7 +28,7 @@ FACES = {
         *("oauthenticator", "ldapauthenticator", "ldap3", "batchspawner", "kubespawner"),
         *("aiohttp", "cryptography", "sqlalchemy"),  # the Hub's own
     },
-    "service": {"tornado", "sqlalchemy", "prometheus_client"},
+    "service": {"tornado", "sqlalchemy", "prometheus_client", "jinja2", "markupsafe"},
     "runner": {"papermill", "nbclient", "nbformat", "jupyter_client", "zmq"},
     "provider": {"airflow", "attrs", "fastapi", "pendulum", "structlog"},
 }

@@ -62,6 +62,7 @@ from element_jupyter.platform.hub.runs import HubRuns
 from element_jupyter.platform.ledger import ledger
 from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.orchestration import orchestrator_of
+from element_jupyter.platform.pages import pages_of
 from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.runners import forker, runners_environment
 from element_jupyter.platform.token import local_token
@@ -124,8 +125,9 @@ async def serving(
         url = f"http://{host}:{sockets[0].getsockname()[1]}"
         api = f"{url}/api/v1"
         mounted = await _composed(stack, settings, data, api, hub, fires_here=fires_here)
+        pages = pages_of(stack, settings, hub, mounted)
         server = HTTPServer(
-            application(mounted), max_body_size=1 << 40, idle_connection_timeout=120
+            application(mounted, pages=pages), max_body_size=1 << 40, idle_connection_timeout=120
         )
         server.add_sockets(sockets)
         stack.push_async_callback(mounted.let_go)

@@ -29,6 +29,7 @@ from element_jupyter.service import (
 from element_jupyter.service.http import Route
 from element_jupyter.service.mount import API, handlers
 from element_jupyter.service.mounted import Mounted
+from element_jupyter.service.pages.mount import Pages, without_hub
 
 ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
@@ -52,9 +53,13 @@ BEHIND_PROXY = SERVICE_PREFIX.rstrip("/")
 """Where the Hub's proxy has the same; it passes paths on as they are."""
 
 
-def application(mounted: Mounted, routes: Iterable[Route] = ROUTES) -> Application:
+def application(
+    mounted: Mounted, routes: Iterable[Route] = ROUTES, pages: Pages | None = None
+) -> Application:
     """Return the Tornado application that answers the routes, and a `Problem` elsewhere."""
-    return Application(handlers(routes, mounted, (API, BEHIND_PROXY + API)), log_function=_silent)
+    for_people = pages.handlers(mounted) if pages is not None else without_hub(mounted)
+    for_programs = handlers(routes, mounted, (API, BEHIND_PROXY + API))
+    return Application([*for_people, *for_programs], log_function=_silent)
 
 
 @cache

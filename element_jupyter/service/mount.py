@@ -178,7 +178,8 @@ class RouteHandler(web.RequestHandler):
     async def _caller(self) -> Who | None:
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() not in {"bearer", "token"} or not token.strip():
-            return None
+            recognise = self.mounted.browser
+            return await recognise(self.request) if recognise is not None else None
         return await self.mounted.sign_in(token.strip())
 
     def _query(self) -> dict[str, list[str]]:

@@ -39,6 +39,8 @@ class Mounted:
     """Names that the Host header may have: another would be a rebound DNS name."""
     observe: Callable[[str, str, int, float], None] = lambda *_: None
     """Told verb, path template, status and seconds of every request."""
+    browser: Callable[[HTTPServerRequest], Awaitable[Who | None]] | None = None
+    """Who asks from a page of ours, without a token."""
     audit: Audited | None = None
     """Told what people have done, before they are answered."""
     keep_alive_seconds: float = KEEP_ALIVE_SECONDS

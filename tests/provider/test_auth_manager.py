@@ -14,10 +14,10 @@ from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessE
 from fastapi import HTTPException
 
 from element_jupyter.core.orchestration import HubAddress
+from element_jupyter.core.sign_in import own_path
 from element_jupyter.core.teams import Level
 from element_jupyter.provider.auth.people import FRESH_SECONDS, KNOWN_SECONDS, People
 from element_jupyter.provider.auth.rights import HubUser, may, team_of
-from element_jupyter.provider.auth.sign_in import own_path
 
 HUB = HubAddress(
     api_url="http://127.0.0.1:1/hub/api",
@@ -91,7 +91,7 @@ def test_of_all_dags_only_what_airflow_filters_is_read_and_nothing_is_changed():
     ],
 )
 def test_a_sign_in_leads_to_a_page_of_airflow(target, path):
-    assert own_path(target, HUB) == path
+    assert own_path(target, prefix=f"{HUB.prefix}/", origin=HUB.public_url) == path
 
 
 # ------------------------------------------------------------------- what is known of people

@@ -15,10 +15,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as NotInTime
 
+from element_jupyter.platform.hub.people import serves_one_because
 from element_jupyter.platform.state import read_state
 from labextension import build as front_end
 from tests.platform_fixture import free_ports
 from tests.server.running import JUPYTER_TOKEN, Lab, running_lab
+from tests.ui.admin_pages import AdminPages, admin_pages
 from tests.ui.complaints import hear
 from tests.ui.runs import OpenRun, opening
 
@@ -89,6 +91,15 @@ def running_platform(lab: Lab, log: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminPages]:
+    """A platform with a Hub and its people, for the pages of quotas and usage."""
+    if (reason := serves_one_because()) is not None:
+        pytest.skip(f"one person only: {reason}")
+    with admin_pages(tmp_path_factory.mktemp("pages")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

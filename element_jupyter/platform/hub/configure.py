@@ -32,6 +32,9 @@ from element_jupyter.platform.hub.untold import Untold
 _CONTROL_PLANE: Final = "element"
 _AIRFLOW: Final = "airflow"
 
+OAUTH_CLIENT: Final = f"service-{_CONTROL_PLANE}"
+"""As which client the control plane signs browsers in for its pages."""
+
 _RECOGNISED_SECONDS: Final = 20
 _ONE: Final = "This platform serves one person: nobody else can be invited."
 
@@ -125,6 +128,7 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
             "name": _CONTROL_PLANE,
             "api_token": Secret.CONTROL_PLANE.of(data),
             "display": False,
+            **_sign_in_of(_CONTROL_PLANE, f"{SERVICE_PREFIX}sign-in/callback"),
         }
     ]
     if setup.airflow_url is not None:
@@ -132,14 +136,7 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
             {
                 "name": _AIRFLOW,
                 "api_token": Secret.AIRFLOW.of(data),
-                "oauth_client_id": f"service-{_AIRFLOW}",
-                "oauth_redirect_uri": f"{AIRFLOW_PREFIX}auth/callback",
-                "oauth_no_confirm": True,
-                "oauth_client_allowed_scopes": [
-                    f"access:services!service={_AIRFLOW}",
-                    "read:users:name!user",
-                    "read:users:groups!user",
-                ],
+                **_sign_in_of(_AIRFLOW, f"{AIRFLOW_PREFIX}auth/callback"),
             }
         )
     c.JupyterHub.services = services
@@ -165,6 +162,20 @@ def _services(c: Any, data: Data, setup: HubSetup) -> None:
     c.Spawner.server_token_scopes = _scopes_of_server
 
 
+def _sign_in_of(service: str, redirect_path: str) -> dict[str, Any]:
+    """Return by what people sign in at a service: it learns who they are, and no more."""
+    return {
+        "oauth_client_id": f"service-{service}",
+        "oauth_redirect_uri": redirect_path,
+        "oauth_no_confirm": True,
+        "oauth_client_allowed_scopes": [
+            f"access:services!service={service}",
+            "read:users:name!user",
+            "read:users:groups!user",
+        ],
+    }
+
+
 def _people(c: Any, settings: config.Element, setup: HubSetup) -> None:
     from element_jupyter.platform.hub.authentication import configure_authentication
 
@@ -175,9 +186,10 @@ def _people(c: Any, settings: config.Element, setup: HubSetup) -> None:
     # that name is somebody else, whom `teams.yaml` may name
     c.ElementLocalAuthenticator.admin_users = {settings.owner}
     variables: dict[str, Any] = {"announcement": "" if many else _ONE}
+    links = [SimpleNamespace(name="Quotas and usage", href=SERVICE_PREFIX)]
     if setup.airflow_url is not None:
-        link = SimpleNamespace(name="Airflow", href=AIRFLOW_PREFIX)
-        variables["services"] = lambda person: [link] if person else []
+        links.append(SimpleNamespace(name="Airflow", href=AIRFLOW_PREFIX))
+    variables["services"] = lambda person: links if person else []
     c.JupyterHub.template_vars = variables
 
 

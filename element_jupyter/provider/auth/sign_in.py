@@ -7,29 +7,27 @@ sign-in that they began.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import html
-import json
-import secrets
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 import httpx
 from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from fastapi import FastAPI, HTTPException, Request, status
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from element_jupyter.core.sign_in import (
+    SIGN_IN_SECONDS,
+    Begun,
+    cookie_suffix,
+    own_path,
+    read_begun,
+)
+
 if TYPE_CHECKING:
-    from element_jupyter.core.orchestration import HubAddress
     from element_jupyter.provider.auth.manager import HubAuthManager
 
 LOGIN_COOKIE: Final = "element-airflow-login-"
-_LOGIN_SECONDS: Final = 600
-_STATE_PREFIX: Final = 12
-_LONGEST_NEXT: Final = 2000
-"""A longer address is not kept: a cookie has 4 kB."""
 _NO_STORE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
 _PAGE_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 
@@ -45,26 +43,6 @@ def application(manager: HubAuthManager) -> FastAPI:
     return app
 
 
-def own_path(target: str | None, hub: HubAddress) -> str:
-    """Return the path of a page of Airflow; the first page for whatever is not one.
-
-    Airflow's own pages give the whole address, so one of our origin is taken as its path.
-    """
-    first = f"{hub.prefix}/"
-    if not target or len(target) > _LONGEST_NEXT or not target.isprintable() or "\\" in target:
-        return first
-    try:
-        parts, origin = urlsplit(target), urlsplit(hub.public_url)
-    except ValueError:
-        return first
-    if (parts.scheme, parts.netloc) not in {("", ""), (origin.scheme, origin.netloc)}:
-        return first
-    segments = parts.path.split("/")
-    if not parts.path.startswith(first) or {"..", ".", "%2e", "%2e%2e"} & set(segments):
-        return first
-    return parts.path + (f"?{parts.query}" if parts.query else "")
-
-
 class _SignIn:
     def __init__(self, manager: HubAuthManager) -> None:
         self._manager = manager
@@ -73,26 +51,17 @@ class _SignIn:
 
     async def login(self, next: str | None = None) -> Response:
         """Send the browser to the Hub."""
-        state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
-        query = {
-            "client_id": self._hub.client_id,
-            "redirect_uri": self._hub.redirect_path,
-            "response_type": "code",
-            "state": state,
-            "code_challenge": challenge.decode().rstrip("="),
-            "code_challenge_method": "S256",
-        }
-        begun = {"state": state, "verifier": verifier, "next": own_path(next, self._hub)}
+        prefix, origin = f"{self._hub.prefix}/", self._hub.public_url
+        begun = Begun.anew(own_path(next, prefix=prefix, origin=origin))
         response = RedirectResponse(
-            f"/hub/api/oauth2/authorize?{urlencode(query)}",
+            begun.authorize_path(self._hub.client_id, self._hub.redirect_path),
             status.HTTP_302_FOUND,
             headers=_NO_STORE,
         )
         response.set_cookie(
-            LOGIN_COOKIE + state[:_STATE_PREFIX],
-            self._manager.seal(json.dumps(begun)),
-            max_age=_LOGIN_SECONDS,
+            LOGIN_COOKIE + cookie_suffix(begun.state),
+            self._manager.seal(begun.model_dump_json()),
+            max_age=SIGN_IN_SECONDS,
             path=f"{self._hub.prefix}/auth/",
             secure=self._secure,
             httponly=True,
@@ -104,7 +73,7 @@ class _SignIn:
         self, request: Request, state: str = "", code: str = "", error: str = ""
     ) -> Response:
         """Take what the Hub answered; set Airflow's cookie."""
-        cookie = LOGIN_COOKIE + state[:_STATE_PREFIX]
+        cookie = LOGIN_COOKIE + cookie_suffix(state)
         begun = self._begun(request.cookies.get(cookie), state)
         if begun is None:
             answer: Response = self._page(
@@ -118,13 +87,13 @@ class _SignIn:
         answer.delete_cookie(cookie, path=f"{self._hub.prefix}/auth/")
         return answer
 
-    async def _finish(self, code: str, begun: dict[str, Any]) -> Response:
+    async def _finish(self, code: str, begun: Begun) -> Response:
         try:
-            token = await self._exchange(code, begun["verifier"])
+            token = await self._exchange(code, begun.verifier)
             user = await self._manager.user_of_hub_token(token)
         except HTTPException as refusal:
             return self._page(str(refusal.detail), refusal.status_code)
-        answer = RedirectResponse(begun["next"], status.HTTP_302_FOUND, headers=_NO_STORE)
+        answer = RedirectResponse(begun.next, status.HTTP_302_FOUND, headers=_NO_STORE)
         answer.set_cookie(
             COOKIE_NAME_JWT_TOKEN,
             self._manager.generate_jwt(user),
@@ -157,12 +126,9 @@ class _SignIn:
             headers=_NO_STORE,
         )
 
-    def _begun(self, cookie: str | None, state: str) -> dict[str, Any] | None:
-        text = self._manager.unseal(cookie, _LOGIN_SECONDS) if cookie and state else None
-        if text is None:
-            return None
-        begun: dict[str, Any] = json.loads(text)
-        return begun if hmac.compare_digest(begun["state"].encode(), state.encode()) else None
+    def _begun(self, cookie: str | None, state: str) -> Begun | None:
+        text = self._manager.unseal(cookie, SIGN_IN_SECONDS) if cookie and state else None
+        return read_begun(text, state) if text is not None else None
 
     async def _exchange(self, code: str, verifier: str) -> str:
         try:

@@ -1,0 +1,1 @@
+"""Pages for people, in the look of the Hub, beside the REST interface."""

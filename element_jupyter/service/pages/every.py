@@ -1,0 +1,10 @@
+"""Every page that there is, in the order of the navigation."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from element_jupyter.service.pages import mine
+from element_jupyter.service.pages.view import View
+
+PAGES: Final[tuple[View, ...]] = (*mine.PAGES,)
