@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from element_jupyter.cli.advice import advice
 from element_jupyter.cli.follow import clean
 from element_jupyter.cli.output import DataOption, JsonOption, Output, duration, state_text, table
 from element_jupyter.cli.runs import find_run
@@ -17,6 +18,7 @@ from element_jupyter.core.runs import CellFinished, CellStarted, Event, Run, Run
 from element_jupyter.platform.client import connect
 
 app = typer.Typer(no_args_is_help=True)
+app.command()(advice)
 
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _PLAIN_LEVELS: Final = " .:-=+*#@"

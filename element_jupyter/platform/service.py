@@ -45,6 +45,7 @@ from element_jupyter.adapters.sql.fire_store import SqlFireStore
 from element_jupyter.adapters.sql.notice_store import SqlNotices
 from element_jupyter.adapters.sql.run_store import SqlRunStore
 from element_jupyter.adapters.sql.running import SqlRunning
+from element_jupyter.adapters.sql.started_store import SqlStarted
 from element_jupyter.adapters.sql.upload_store import SqlUploads
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
@@ -67,6 +68,7 @@ from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.runners import forker, runners_environment
 from element_jupyter.platform.token import local_token
 from element_jupyter.service import http_metrics
+from element_jupyter.service.advice import Adviser
 from element_jupyter.service.app import application, openapi_document
 from element_jupyter.service.audit import Audit
 from element_jupyter.service.fires import Fires
@@ -257,6 +259,7 @@ async def _composed(
     await audit.catch_up()
     return Mounted(
         Services(
+            advice=Adviser(SqlStarted(engine), known_sizes, files, _now),
             audit=audit,
             jobs=jobs,
             runs=runs,

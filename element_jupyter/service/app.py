@@ -11,6 +11,7 @@ from tornado.web import Application
 from element_jupyter.core.places import SERVICE_PREFIX
 from element_jupyter.service import (
     account_routes,
+    advice_routes,
     audit_routes,
     care_routes,
     job_routes,
@@ -34,6 +35,7 @@ from element_jupyter.service.pages.mount import Pages, without_hub
 ROUTES: tuple[Route, ...] = (
     *system_routes.ROUTES,
     *account_routes.ROUTES,
+    *advice_routes.ROUTES,
     *audit_routes.ROUTES,
     *care_routes.ROUTES,
     *job_routes.ROUTES,

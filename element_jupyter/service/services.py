@@ -14,6 +14,7 @@ from element_jupyter.core.sizes import Free, Sizes
 from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 
 if TYPE_CHECKING:
+    from element_jupyter.service.advice import Adviser
     from element_jupyter.service.audit import Audit
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
@@ -37,6 +38,7 @@ class Launches(Protocol):
 class Services:
     """The control plane's parts."""
 
+    advice: Adviser
     audit: Audit
     jobs: Jobs
     runs: Runs

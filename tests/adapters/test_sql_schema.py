@@ -28,5 +28,5 @@ def test_several_processes_may_migrate_at_once(postgres):
     migrate(url)
     engine = create_engine(url)
     with engine.connect() as connection:
-        assert MigrationContext.configure(connection).get_current_revision() == "0011"
+        assert MigrationContext.configure(connection).get_current_revision() == "0012"
     engine.dispose()

@@ -35,6 +35,8 @@ ROWS = {
     "resources_stall": "tests.bench.resources",
     "resources_status": "tests.bench.resources",
     "reserve_p99": "tests.bench.reservations",
+    "advice_million": "tests.bench.advice",
+    "advice_stall": "tests.bench.advice",
     "hub_first_cell": "tests.bench.hub_first_cell",
     "hub_failed_spawns": "tests.bench.hub_people",
     "hub_api_p95": "tests.bench.hub_people",

@@ -60,3 +60,16 @@ def test_usage_of_a_platform_that_does_not_run_says_so(element, monkeypatch, tmp
     monkeypatch.setenv("ELEMENT_DATA_DIR", str(tmp_path))
 
     assert element("usage", "run", "last").code == 3
+
+
+def test_what_could_be_saved_is_shown_or_that_there_is_nothing(element):
+    shown = element("usage", "advice")
+    assert shown.code == 0, shown.err
+    assert "Nothing that is started often needs another size." in shown.out
+    assert element("usage", "advice", "--all", "--json").json == {
+        "currency": "USD",
+        "items": [],
+        "spot_able": [],
+    }
+    refused = element("usage", "advice", "--team", "NO SUCH TEAM")
+    assert refused.code == 2

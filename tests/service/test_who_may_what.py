@@ -69,6 +69,9 @@ POST /schedules/preview                          401 401 403 200 200 200 200 200
 GET /usage                                       401 401 403 200 200 200 200 200 200 403 403 403
 GET /usage team                                  401 401 403 403 403 403 200 200 403 403 403 403
 GET /usage person                                401 401 403 403 403 403 403 200 403 403 403 403
+GET /advice                                      401 401 403 200 200 200 200 200 200 403 403 403
+GET /advice team                                 401 401 403 403 403 403 200 200 403 403 403 403
+GET /advice all                                  401 401 403 403 403 403 403 200 403 403 403 403
 GET /usage/advice job                            401 401 403 403 200 200 200 200 200 403 403 403
 GET /usage/advice notebook                       401 401 403 200 200 200 200 200 200 403 403 403
 POST /snapshots/missing                          401 401 403 200 200 200 200 200 403 403 403 403
@@ -145,6 +148,8 @@ QUERIES = {
     "GET /usage": {"by": "team,day"},
     "GET /usage team": {"by": "person", "team": "sales"},
     "GET /usage person": {"person": "mia"},
+    "GET /advice team": {"scope": "team", "team": "sales"},
+    "GET /advice all": {"scope": "all"},
     "GET /usage/advice job": {"job": "sales/nightly"},
     "GET /usage/advice notebook": {"notebook": "sales.ipynb"},
 }

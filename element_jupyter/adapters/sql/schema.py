@@ -28,11 +28,13 @@ from sqlalchemy import (
     column,
     false,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from element_jupyter.core.quotas.allocations import AllocationKind
 from element_jupyter.core.runs import FireState, RunState
+from element_jupyter.core.storage import Place
 
 metadata: Final = MetaData(
     naming_convention={
@@ -45,7 +47,9 @@ metadata: Final = MetaData(
 _TIME: Final = DateTime(timezone=True)
 
 
-def _one_of(name: str, states: type[RunState | FireState | AllocationKind]) -> CheckConstraint:
+def _one_of(
+    name: str, states: type[RunState | FireState | AllocationKind | Place]
+) -> CheckConstraint:
     return CheckConstraint(column(name).in_([state.value for state in states]), name=name)
 
 
@@ -291,3 +295,29 @@ put_away: Final = Table(
 """Runs whose outputs are in the trash, or were removed from it."""
 
 Index("put_away_until", put_away.c.until, postgresql_where=put_away.c.removed_at.is_(None))
+
+Index(
+    "allocations_of_subject",
+    allocations.c.team,
+    allocations.c.kind,
+    func.coalesce(allocations.c.job, allocations.c.person),
+    func.coalesce(allocations.c.notebook, text("''")),
+    allocations.c.ended_at,
+    postgresql_where=allocations.c.ended_at.is_not(None),
+)
+
+storage: Final = Table(
+    "storage",
+    metadata,
+    Column("place", Text, primary_key=True),
+    Column("person", Text, primary_key=True),
+    Column("team", Text, primary_key=True),
+    Column("used_bytes", BigInteger, nullable=False),
+    Column("files", BigInteger, nullable=False),
+    Column("measured_at", _TIME, nullable=False),
+    _one_of("place", Place),
+)
+"""What is kept, and whose it is: neither a person's nor a team's where that is empty."""
+
+Index("storage_of_person", storage.c.person)
+Index("storage_of_team", storage.c.team)

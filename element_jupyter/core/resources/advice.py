@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Final, Protocol
 
 from element_jupyter.core.values import UtcTime, Value
 
@@ -19,6 +20,21 @@ AFTER_OOM: Final = 1.5
 _SHARE: Final = 0.95
 _MIB: Final = 2**20
 _GIB: Final = 2**30
+
+
+class Shown(Protocol):
+    """What something needed that has ended; see `Need`."""
+
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def peak_memory_bytes(self) -> int: ...
+    @property
+    def cpu_cores(self) -> float | None: ...
+    @property
+    def out_of_memory(self) -> bool: ...
+    @property
+    def memory_limit_bytes(self) -> int | None: ...
 
 
 class Need(Value):
@@ -52,7 +68,7 @@ class Advice(Value):
     reason: str = ""
 
 
-def advise(needs: Sequence[Need]) -> Advice:
+def advise(needs: Sequence[Shown]) -> Advice:
     """Return what is enough for a run like these; they may come in any order."""
     needs = sorted(needs, key=lambda need: need.at)[-LOOKED_AT:]
     if len(needs) < LEAST:
@@ -84,7 +100,7 @@ def _high(values: Sequence[float]) -> float:
     return sorted(values)[math.ceil(_SHARE * len(values)) - 1]
 
 
-def _after_oom(need: Need) -> float:
+def _after_oom(need: Shown) -> float:
     limit = need.memory_limit_bytes
     # a limit that it was far from was used up by others
     reached = limit if limit and need.peak_memory_bytes >= limit / 2 else need.peak_memory_bytes

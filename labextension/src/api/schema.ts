@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/advice": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the largest savings: sizes that fit, and jobs that may be interrupted */
+        get: operations["get_advice"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/allocations": {
         parameters: {
             query?: never;
@@ -854,6 +871,23 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /**
+         * AdviceSubject
+         * @description What an advice is about.
+         */
+        AdviceSubject: {
+            kind: components["schemas"]["AllocationKind"];
+            /** Team */
+            team: string;
+            /** Person */
+            person: string | null;
+            /** Job */
+            job: string | null;
+            /** Notebook */
+            notebook: string | null;
+            /** Words */
+            words: string;
         };
         /**
          * Allocation
@@ -2187,6 +2221,22 @@ export interface components {
             items: components["schemas"]["Notice"][];
         };
         /**
+         * Offer
+         * @description A size and what an hour of it costs now.
+         */
+        Offer: {
+            /** Size */
+            size: string;
+            /** Cpu */
+            cpu: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Gpu */
+            gpu: number;
+            /** Price Per Hour */
+            price_per_hour: number | null;
+        };
+        /**
          * OfferedSize
          * @description What a server or a run may use, what it is for, and what an hour of it costs.
          */
@@ -3312,6 +3362,18 @@ export interface components {
              */
             cost: string;
         };
+        /**
+         * Savings
+         * @description What could be saved, the largest first.
+         */
+        Savings: {
+            /** Currency */
+            currency: string;
+            /** Items */
+            items: components["schemas"]["SizeAdvice"][];
+            /** Spot Able */
+            spot_able: components["schemas"]["SpotAble"][];
+        };
         /** Schedule */
         Schedule: components["schemas"]["Cron"] | components["schemas"]["Once"] | components["schemas"]["OnAsset"];
         /** ScheduleInput */
@@ -3361,6 +3423,48 @@ export interface components {
             hint: string;
         };
         /**
+         * SizeAdvice
+         * @description A size that fits better; nothing is changed by it.
+         */
+        SizeAdvice: {
+            subject: components["schemas"]["AdviceSubject"];
+            /** Sentence */
+            sentence: string;
+            now: components["schemas"]["Offer"];
+            better: components["schemas"]["Offer"];
+            /** Saves Per Month */
+            saves_per_month: number | null;
+            evidence: components["schemas"]["SizeEvidence"];
+        };
+        /**
+         * SizeEvidence
+         * @description What an advice on a size stands on.
+         */
+        SizeEvidence: {
+            /** Runs */
+            runs: number;
+            /** Peak P95 Bytes */
+            peak_p95_bytes: number;
+            /** Oom Kills */
+            oom_kills: number;
+            /**
+             * Since
+             * Format: date-time
+             */
+            since: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Hours Per Month */
+            hours_per_month: number;
+            /** Cpu Cores P95 */
+            cpu_cores_p95: number | null;
+            /** Gpu Share Most */
+            gpu_share_most: number | null;
+        };
+        /**
          * Spent
          * @description What they used; None where nothing counts it.
          */
@@ -3380,6 +3484,30 @@ export interface components {
              * @default 0
              */
             memory_kills?: number;
+        };
+        /**
+         * SpotAble
+         * @description A job that could run where machines are cheap and may be taken away.
+         */
+        SpotAble: {
+            /** Job */
+            job: string;
+            /** Team */
+            team: string;
+            /** Sentence */
+            sentence: string;
+            /** Why */
+            why: string[];
+            /** Retries */
+            retries: number;
+            /** Duration P95 Seconds */
+            duration_p95_seconds: number;
+            /** Runs */
+            runs: number;
+            /** Hours Per Month */
+            hours_per_month: number;
+            /** Cost Per Month */
+            cost_per_month: number | null;
         };
         /**
          * StateChanged
@@ -3825,6 +3953,42 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_advice: {
+        parameters: {
+            query?: {
+                /** @description Yours; a team's, for its leads; everybody's, for administrators. */
+                scope?: "mine" | "team" | "all";
+                /** @description What was started for this team. */
+                team?: string | null;
+                /** @description At most so many, each. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Savings"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_allocations: {
         parameters: {
             query?: {
