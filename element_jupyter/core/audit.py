@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Protocol
 
 from pydantic import Field, JsonValue
@@ -59,6 +60,19 @@ class AuditBreak(Value):
     reason: str
 
 
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which entries are asked for; None and an empty text filter nothing."""
+
+    actor: str | None = None
+    subject: str | None = None
+    action: str = ""
+    """How the action begins: `job.` is all that is done to jobs."""
+    since: datetime | None = None
+    until: datetime | None = None
+    as_admin: bool | None = None
+
+
 class AuditLog(Protocol):
     """Where entries are kept, which are added and never changed."""
 
@@ -75,9 +89,13 @@ class AuditLog(Protocol):
         ...
 
     async def before(
-        self, sequence: int | None, limit: int, *, actor: str | None, subject: str | None
+        self, sequence: int | None, limit: int, wanted: AuditFilter
     ) -> list[AuditEntry]:
         """List entries, the newest first, older than a sequence number."""
+        ...
+
+    async def newest(self) -> int:
+        """Return the sequence number of the last entry; 0 without any."""
         ...
 
 

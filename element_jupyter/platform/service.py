@@ -242,8 +242,11 @@ async def _composed(
         now=_now,
         fires_here=fires_here,
     )
+    audit = Audit(SqlAuditLog(engine), data.control_plane / "audit-pending.jsonl", _now)
+    await audit.catch_up()
     watching: list[tuple[str, Coroutine[Any, Any, None]]] = [
         ("watch job files", files.watch()),
+        ("verify the audit", audit.keep_checking()),
         ("collect blobs", keep_collecting(blobs, files, run_store, uploads)),
     ]
     if servers is not None:
@@ -255,8 +258,6 @@ async def _composed(
     known = hub.owner if hub else None
     local = LocalSignIn(known or digest_of(local_token(settings.token_file)), person, runs.sign_in)
     sign_in = HubSignIn(local, hub.services, people.whoami) if hub and people else local
-    audit = Audit(SqlAuditLog(engine), data.control_plane / "audit-pending.jsonl", _now)
-    await audit.catch_up()
     return Mounted(
         Services(
             advice=Adviser(SqlStarted(engine), known_sizes, files, _now),

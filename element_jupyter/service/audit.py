@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -24,13 +24,14 @@ from element_jupyter.core.audit import (
     Act,
     AuditBreak,
     AuditEntry,
+    AuditFilter,
     AuditLog,
     Noted,
     first_break,
 )
 from element_jupyter.core.errors import Unavailable
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
-from element_jupyter.core.values import Value
+from element_jupyter.core.values import UtcTime, Value
 from element_jupyter.service.http import Route
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ LOOKED_AGAIN: Final = timedelta(hours=1)
 """An administrator who goes on looking at the same thing is on record once in this time."""
 _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _AT_ONCE: Final = 1000
+_CHECKED_EVERY: Final = timedelta(days=1)
+_CHECK_DUE_SECONDS: Final = 600.0
 _REMEMBERED: Final = 10_000
 
 
@@ -51,6 +54,25 @@ class AuditReport(Value):
     broken: AuditBreak | None = None
 
 
+class AuditCheck(Value):
+    """A look through the whole chain."""
+
+    report: AuditReport
+    at: UtcTime
+
+
+class AuditState(Value):
+    """What is known of the chain without reading all of it."""
+
+    last: AuditCheck | None
+    newest: int
+    """How many entries there are."""
+    followed: int = 0
+    """Up to which entry the chain was followed now, from where the last look ended."""
+    broken: AuditBreak | None = None
+    """Where what has come since the last look does not hold."""
+
+
 class Audit:
     """Puts acts on record, lists them, and looks whether the record is whole."""
 
@@ -58,6 +80,7 @@ class Audit:
         """`pending` is a file for what is done while the log does not answer."""
         self._log = audit_log
         self._pending = pending
+        self._checked = pending.with_name("audit-checked.json")
         self._now = now
         self._looked: dict[tuple[str, str], datetime] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -139,16 +162,24 @@ class Audit:
         await asyncio.to_thread(self._pending.unlink)
 
     async def page(
-        self, *, actor: str | None, subject: str | None, cursor: str | None, limit: int
+        self, wanted: AuditFilter, *, cursor: str | None, limit: int
     ) -> Page[AuditEntry]:
         """List what is on record, the newest first."""
         before = decode_cursor(cursor, int)[0] if cursor else None
-        found = await self._log.before(before, limit + 1, actor=actor, subject=subject)
+        found = await self._log.before(before, limit + 1, wanted)
         more = len(found) > limit
         return Page[AuditEntry](
             items=tuple(found[:limit]),
             next_cursor=encode_cursor(found[limit - 1].sequence) if more else None,
         )
+
+    async def every(self, wanted: AuditFilter) -> AsyncIterator[AuditEntry]:
+        """Yield all that is on record and asked for, the newest first."""
+        before: int | None = None
+        while found := await self._log.before(before, _AT_ONCE, wanted):
+            for entry in found:
+                yield entry
+            before = found[-1].sequence
 
     async def chain(self, after: int, limit: int) -> Page[AuditEntry]:
         """List what is on record in its order, as an export does."""
@@ -164,9 +195,54 @@ class Audit:
         while entries := await self._log.after(sequence, _AT_ONCE):
             broken = await asyncio.to_thread(first_break, entries, sequence=sequence, previous=head)
             if broken is not None:
-                return AuditReport(entries=sequence, head=head, broken=broken)
+                return await self._found(AuditReport(entries=sequence, head=head, broken=broken))
             sequence, head = entries[-1].sequence, entries[-1].digest
-        return AuditReport(entries=sequence, head=head)
+        return await self._found(AuditReport(entries=sequence, head=head))
+
+    async def _found(self, report: AuditReport) -> AuditReport:
+        checked = AuditCheck(report=report, at=self._now())
+        text = checked.model_dump_json()
+        async with self._one_at_a_time:
+            await asyncio.to_thread(_replace, self._checked, [text])
+        return report
+
+    async def last_check(self) -> AuditCheck | None:
+        """Return what the last look through the whole chain found; None: nobody has looked."""
+        try:
+            text = await asyncio.to_thread(self._checked.read_text, "utf-8")
+            return AuditCheck.model_validate_json(text)
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    async def state(self) -> AuditState:
+        """Return the last look, and a look at what has come since, if that is little."""
+        last, newest = await self.last_check(), await self._log.newest()
+        if last is None or last.report.broken is not None:
+            return AuditState(last=last, newest=newest)
+        if newest < last.report.entries:
+            cut = f"its end was cut off: there were {last.report.entries} entries before"
+            gone = AuditBreak(sequence=newest + 1, reason=cut)
+            return AuditState(last=last, newest=newest, followed=newest, broken=gone)
+        since = await self._log.after(last.report.entries, _AT_ONCE)
+        sequence, head = last.report.entries, last.report.head
+        return AuditState(
+            last=last,
+            newest=newest,
+            followed=since[-1].sequence if since else sequence,
+            broken=await asyncio.to_thread(first_break, since, sequence=sequence, previous=head),
+        )
+
+    async def keep_checking(self) -> None:
+        """Look through the whole chain once a day, from the last look on."""
+        while True:
+            try:
+                last = await self.last_check()
+                due = last.at + _CHECKED_EVERY if last is not None else self._now()
+                if due <= self._now() and (broken := (await self.verify()).broken):
+                    log.error("the audit was tampered with: %s", broken.reason)
+            except (Unavailable, OSError) as error:
+                log.warning("the audit is verified later: %s", error)
+            await asyncio.sleep(_CHECK_DUE_SECONDS)
 
 
 def _origin(request: HTTPServerRequest) -> str:

@@ -7,27 +7,66 @@ from typing import Annotated
 from pydantic import Field
 
 from element_jupyter.core.access import Action
-from element_jupyter.core.audit import AuditEntry
+from element_jupyter.core.admission import refuse_control_characters
+from element_jupyter.core.audit import AuditEntry, AuditFilter
 from element_jupyter.core.pages import Page
-from element_jupyter.core.values import Name
-from element_jupyter.service.audit import AuditReport
-from element_jupyter.service.http import Route, allow
+from element_jupyter.core.values import Name, UtcTime
+from element_jupyter.service.audit import AuditReport, AuditState
+from element_jupyter.service.audit_export import ExportFormat, exported
+from element_jupyter.service.http import Download, Route, allow
 from element_jupyter.service.job_routes import Cursor, Limit
 from element_jupyter.service.services import Services
+
+Actor = Annotated[Name | None, Field(description="Who did it.")]
+OfSubject = Annotated[
+    str | None, Field(max_length=300, description="What it was done to, such as sales/daily.")
+]
+OfAction = Annotated[
+    str, Field(max_length=100, description="How the word for it begins, such as job.")
+]
+Since = Annotated[UtcTime | None, Field(description="From when on.")]
+Until = Annotated[UtcTime | None, Field(description="Up to when.")]
+AsAdmin = Annotated[
+    bool | None, Field(description="Whether only being an administrator allowed it.")
+]
 
 
 async def list_audit(
     services: Services,
     *,
-    actor: Annotated[Name | None, Field(description="Who did it.")] = None,
-    subject: Annotated[
-        str | None, Field(max_length=300, description="What it was done to, such as sales/daily.")
-    ] = None,
+    actor: Actor = None,
+    subject: OfSubject = None,
+    action: OfAction = "",
+    since: Since = None,
+    until: Until = None,
+    as_admin: AsAdmin = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> Page[AuditEntry]:
     """List what people have changed, and each use of an administrator's power, newest first."""
-    return await services.audit.page(actor=actor, subject=subject, cursor=cursor, limit=limit)
+    refuse_control_characters({"subject": subject, "action": action})
+    wanted = AuditFilter(actor, subject, action, since, until, as_admin)
+    return await services.audit.page(wanted, cursor=cursor, limit=limit)
+
+
+async def download_audit(
+    services: Services,
+    *,
+    form: Annotated[ExportFormat, Field(description="For spreadsheets, or programs.")] = (
+        ExportFormat.CSV
+    ),
+    actor: Actor = None,
+    subject: OfSubject = None,
+    action: OfAction = "",
+    since: Since = None,
+    until: Until = None,
+    as_admin: AsAdmin = None,
+) -> Download:
+    """Get all that is on record and asked for as a file, newest first."""
+    refuse_control_characters({"subject": subject, "action": action})
+    wanted = AuditFilter(actor, subject, action, since, until, as_admin)
+    chunks = exported(services.audit.every(wanted), form)
+    return Download(f"audit.{form}", chunks, form.media_type)
 
 
 async def export_audit(
@@ -45,10 +84,17 @@ async def verify_audit(services: Services) -> AuditReport:
     return await services.audit.verify()
 
 
+async def get_audit_state(services: Services) -> AuditState:
+    """Say what the last look through the whole chain found, and follow it from there."""
+    return await services.audit.state()
+
+
 _ADMINISTER = allow(Action.ADMINISTER)
 
 ROUTES = (
     Route("GET", "/audit", list_audit, access=_ADMINISTER),
     Route("GET", "/audit/chain", export_audit, access=_ADMINISTER),
+    Route("GET", "/audit/export", download_audit, access=_ADMINISTER),
+    Route("GET", "/audit/state", get_audit_state, access=_ADMINISTER),
     Route("GET", "/audit/verification", verify_audit, access=_ADMINISTER),
 )

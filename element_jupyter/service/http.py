@@ -12,8 +12,8 @@ those named in the path come from there, those annotated with `Header` from a he
 from the query. All are validated against their annotations, which also make the OpenAPI document.
 
 A function returns a value (JSON), an `Answer` around one, an `EventStream`, a `FileAnswer`, a
-`BlobAnswer`, a `TextAnswer`, or None; it raises errors of `core.errors`. The table knows nothing of
-a web framework: `app.py` mounts it on Tornado.
+`BlobAnswer`, a `TextAnswer`, a `Download`, or None; it raises errors of `core.errors`. The table
+knows nothing of a web framework: `app.py` mounts it on Tornado.
 """
 
 from __future__ import annotations
@@ -144,6 +144,15 @@ class TextAnswer:
 
     text: str | bytes
     media_type: str = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that is made while it is sent; an error on the way cuts the connection."""
+
+    name: str
+    chunks: AsyncIterator[bytes]
+    media_type: str
 
 
 @dataclass(frozen=True)

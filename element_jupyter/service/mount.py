@@ -40,6 +40,7 @@ from element_jupyter.service.http import (
     PUBLIC,
     Answer,
     BlobAnswer,
+    Download,
     EventStream,
     FileAnswer,
     Route,
@@ -264,6 +265,8 @@ class RouteHandler(web.RequestHandler):
                     await self._send_file(result)
                 case BlobAnswer():
                     await self._send(result.file, result.size_bytes, "application/octet-stream")
+                case Download():
+                    await self._send_chunks(result)
                 case TextAnswer():
                     self.set_header("Content-Type", result.media_type)
                     await self.finish(result.text)
@@ -358,6 +361,20 @@ class RouteHandler(web.RequestHandler):
         place = "attachment" if answer.attachment else "inline"
         self.set_header("Content-Disposition", f"{place}; filename*=UTF-8''{quote(name, safe='')}")
         await self._send(file, size_bytes, kind)
+
+    async def _send_chunks(self, answer: Download) -> None:
+        chunks = aiter(answer.chunks)
+        # what goes wrong before anything is sent is answered like any other error
+        first = await anext(chunks, b"")
+        self.set_header("Content-Type", answer.media_type)
+        name = quote(answer.name, safe="")
+        self.set_header("Content-Disposition", f"attachment; filename*=UTF-8''{name}")
+        self.write(first)
+        await self.flush()
+        async for chunk in chunks:
+            self.write(chunk)
+            await self.flush()
+        await self.finish()
 
     async def _send(self, file: BinaryIO, size_bytes: int, kind: str) -> None:
         self.set_header("Content-Type", kind)

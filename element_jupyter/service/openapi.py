@@ -18,6 +18,7 @@ from element_jupyter.core.schedules import Schedule
 from element_jupyter.service.http import (
     Answer,
     BlobAnswer,
+    Download,
     EventStream,
     FileAnswer,
     Route,
@@ -141,7 +142,9 @@ def _value(kind: Any) -> Any:
     """Return the type of the JSON in an answer; None when there is none."""
     if get_origin(kind) in {Answer, EventStream}:
         return get_args(kind)[0]
-    return None if kind in {FileAnswer, BlobAnswer, TextAnswer, type(None), None} else kind
+    return (
+        None if kind in {FileAnswer, BlobAnswer, Download, TextAnswer, type(None), None} else kind
+    )
 
 
 def _operation(route: Route, schemas: dict[_Key, Any]) -> dict[str, Any]:
@@ -198,7 +201,7 @@ def _answers(route: Route, schemas: dict[_Key, Any]) -> dict[str, Any]:
         schema = schemas.get((_name(route), f"answer {number}"))
         if get_origin(kind) is EventStream:
             content["text/event-stream"] = {"schema": schema}
-        elif kind in {FileAnswer, BlobAnswer}:
+        elif kind in {FileAnswer, BlobAnswer, Download}:
             content["application/octet-stream"] = {}
         elif kind is TextAnswer:
             content["text/plain"] = {"schema": {"type": "string"}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from element_jupyter.adapters.sql.audit_log import SqlAuditLog
 from element_jupyter.adapters.sql.database import connect
-from element_jupyter.core.audit import Act, first_break
+from element_jupyter.core.audit import Act, AuditFilter, first_break
 from element_jupyter.service.audit import Audit
 
 AT = datetime(2026, 11, 20, 6, 0, 0, 123456, tzinfo=UTC)
@@ -59,13 +59,31 @@ async def test_it_is_listed_by_who_and_by_what(log):
         await log.append(act(number, actor=actor))
 
     async def listed(before=None, actor=None, subject=None):
-        found = await log.before(before, 10, actor=actor, subject=subject)
+        found = await log.before(before, 10, AuditFilter(actor=actor, subject=subject))
         return [entry.sequence for entry in found]
 
     assert await listed() == [3, 2, 1]
     assert await listed(before=3) == [2, 1]
     assert await listed(actor="ada") == [3, 1]
     assert await listed(subject="sales/1") == [2]
+
+
+async def test_it_is_listed_by_what_was_done_when_and_with_which_power(log):
+    hour = timedelta(hours=1)
+    for number, action in enumerate(("job.saved", "job%paused", "quota.changed")):
+        said = {"action": action, "as_admin": number == 1, "at": AT + number * hour}
+        await log.append(act(number).model_copy(update=said))
+
+    async def listed(**wanted):
+        return [entry.sequence for entry in await log.before(None, 10, AuditFilter(**wanted))]
+
+    assert await listed(action="job") == [2, 1]
+    assert await listed(action="job%") == [2]
+    assert await listed(since=AT + hour) == [3, 2]
+    assert await listed(since=AT, until=AT + hour) == [1]
+    assert await listed(as_admin=True) == [2]
+    assert await listed(as_admin=False) == [3, 1]
+    assert await log.newest() == 3
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from element_jupyter.core.audit import NOTHING_BEFORE, Act, AuditEntry, chained
 from element_jupyter.service.app import ROUTES
+from element_jupyter.service.audit_export import ExportFormat, exported
 from tests.service.hub_plane import JOB, HubPlane, hub_plane
 
 NIGHTLY = "/jobs/sales/nightly"
@@ -101,6 +108,43 @@ def test_what_only_an_administrator_may_do_is_on_record_even_looking(both: HubPl
     assert (mine[1]["action"], mine[1]["as_admin"]) == ("job.paused", True)
 
 
+def test_the_record_is_a_file_for_spreadsheets_that_holds_no_formula(both: HubPlane):
+    both.ask("mia", "POST", f"{NIGHTLY}/pause").raise_for_status()
+    asked = {"actor": "mia", "action": "job.pau", "as_admin": "false"}
+    table = both.ask("root-of-all", "GET", "/audit/export", params=asked)
+    lines = both.ask("root-of-all", "GET", "/audit/export", params=asked | {"form": "jsonl"})
+
+    rows = list(csv.DictReader(io.StringIO(table.raise_for_status().text)))
+    entries = [json.loads(line) for line in lines.raise_for_status().text.splitlines()]
+    assert table.headers["content-disposition"].startswith("attachment;")
+    assert {row["action"] for row in rows} == {"job.paused"}
+    assert [row["digest"] for row in rows] == [entry["digest"] for entry in entries]
+    assert json.loads(rows[0]["after"])["paused"] is True
+
+    hostile = '=HYPERLINK("http://evil.example")'
+    both.ask("root-of-all", "GET", "/audit", params={"subject": hostile}).raise_for_status()
+    said = Act(at=datetime.now(UTC), actor="x", action=hostile, subject="@SUM(1)")
+
+    async def one() -> AsyncIterator[AuditEntry]:
+        yield chained(said, 1, NOTHING_BEFORE)
+
+    async def written() -> str:
+        return b"".join([each async for each in exported(one(), ExportFormat.CSV)]).decode()
+
+    row = next(csv.DictReader(io.StringIO(asyncio.run(written()))))
+    assert (row["action"], row["subject"]) == (f"'{hostile}", "'@SUM(1)")
+
+
+def test_the_last_look_at_the_record_is_remembered_and_gone_on_from(both: HubPlane):
+    whole = both.ask("root-of-all", "GET", "/audit/verification").json()
+    both.ask("mia", "POST", f"{NIGHTLY}/pause").raise_for_status()
+    state = both.ask("root-of-all", "GET", "/audit/state").raise_for_status().json()
+
+    assert state["last"]["report"] == whole
+    assert state["newest"] == state["followed"] > whole["entries"]
+    assert state["broken"] is None
+
+
 def _own() -> dict[str, Any]:
     return JOB | {"team": "root-of-all", "name": "own", "owner": "root-of-all"}
 
@@ -125,8 +169,10 @@ def test_the_record_can_be_verified_and_shows_what_the_database_was_made_to_say(
     engine = create_engine(database_url)
     write("UPDATE audit SET actor = actor || 'x' WHERE sequence = 2")
     broken = both.ask("root-of-all", "GET", "/audit/verification").json()["broken"]
+    state = both.ask("root-of-all", "GET", "/audit/state").json()
     write("UPDATE audit SET actor = rtrim(actor, 'x') WHERE sequence = 2")
     mended = both.ask("root-of-all", "GET", "/audit/verification").json()["broken"]
     engine.dispose()
     assert broken["sequence"] == 2
+    assert state["last"]["report"]["broken"] == broken
     assert mended is None

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import RowMapping, func, insert, select
+from sqlalchemy import ColumnElement, RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from element_jupyter.adapters.sql.database import reading, transaction
 from element_jupyter.adapters.sql.schema import audit
-from element_jupyter.core.audit import NOTHING_BEFORE, Act, AuditEntry, chained
+from element_jupyter.core.audit import NOTHING_BEFORE, Act, AuditEntry, AuditFilter, chained
 
 _LOCK: Final = 0x61756469  # any number of our own: whoever appends holds it until the commit
 
@@ -55,20 +55,40 @@ class SqlAuditLog:
             found = await connection.execute(wanted.limit(limit))
             return [_entry(row) for row in found.mappings()]
 
+    async def newest(self) -> int:
+        """Return the sequence number of the last entry; 0 without any."""
+        async with reading(self._engine) as connection:
+            return await connection.scalar(select(func.max(audit.c.sequence))) or 0
+
     async def before(
-        self, sequence: int | None, limit: int, *, actor: str | None, subject: str | None
+        self, sequence: int | None, limit: int, wanted: AuditFilter
     ) -> list[AuditEntry]:
         """List entries, the newest first, older than a sequence number."""
-        wanted = select(audit).order_by(audit.c.sequence.desc()).limit(limit)
-        if sequence is not None:
-            wanted = wanted.where(audit.c.sequence < sequence)
-        if actor is not None:
-            wanted = wanted.where(audit.c.actor == actor)
-        if subject is not None:
-            wanted = wanted.where(audit.c.subject == subject)
+        columns = audit.c
+        conditions = [columns.sequence < sequence] if sequence is not None else []
+        conditions += _of(wanted)
+        newest = select(audit).where(*conditions).order_by(columns.sequence.desc()).limit(limit)
         async with reading(self._engine) as connection:
-            found = await connection.execute(wanted)
+            found = await connection.execute(newest)
             return [_entry(row) for row in found.mappings()]
+
+
+def _of(wanted: AuditFilter) -> list[ColumnElement[bool]]:
+    columns = audit.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.actor is not None:
+        found.append(columns.actor == wanted.actor)
+    if wanted.subject is not None:
+        found.append(columns.subject == wanted.subject)
+    if wanted.action:
+        found.append(columns.action.startswith(wanted.action, autoescape=True))
+    if wanted.since is not None:
+        found.append(columns.at >= wanted.since)
+    if wanted.until is not None:
+        found.append(columns.at < wanted.until)
+    if wanted.as_admin is not None:
+        found.append(columns.as_admin == wanted.as_admin)
+    return found
 
 
 def _entry(row: RowMapping) -> AuditEntry:

@@ -90,6 +90,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get all that is on record and asked for as a file, newest first */
+        get: operations["download_audit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what the last look through the whole chain found, and follow it from there */
+        get: operations["get_audit_state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit/verification": {
         parameters: {
             query?: never;
@@ -1078,6 +1112,18 @@ export interface components {
             reason: string;
         };
         /**
+         * AuditCheck
+         * @description A look through the whole chain.
+         */
+        AuditCheck: {
+            report: components["schemas"]["AuditReport"];
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
+        /**
          * AuditEntry
          * @description An act on record, in its place in the chain.
          */
@@ -1135,6 +1181,22 @@ export interface components {
             entries: number;
             /** Head */
             head: string;
+            /** @default null */
+            broken: components["schemas"]["AuditBreak"] | null;
+        };
+        /**
+         * AuditState
+         * @description What is known of the chain without reading all of it.
+         */
+        AuditState: {
+            last: components["schemas"]["AuditCheck"] | null;
+            /** Newest */
+            newest: number;
+            /**
+             * Followed
+             * @default 0
+             */
+            followed: number;
             /** @default null */
             broken: components["schemas"]["AuditBreak"] | null;
         };
@@ -1460,6 +1522,12 @@ export interface components {
              */
             until: string;
         };
+        /**
+         * ExportFormat
+         * @description What a table of entries is written as.
+         * @enum {string}
+         */
+        ExportFormat: "csv" | "jsonl";
         /**
          * FailingCell
          * @description Where and how a notebook failed; `traceback` has no terminal colours.
@@ -4102,6 +4170,14 @@ export interface operations {
                 actor?: string | null;
                 /** @description What it was done to, such as sales/daily. */
                 subject?: string | null;
+                /** @description How the word for it begins, such as job. */
+                action?: string;
+                /** @description From when on. */
+                since?: string | null;
+                /** @description Up to when. */
+                until?: string | null;
+                /** @description Whether only being an administrator allowed it. */
+                as_admin?: boolean | null;
                 /** @description Where the page before ended: its next_cursor. */
                 cursor?: string | null;
                 /** @description Items on a page. */
@@ -4153,6 +4229,79 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_audit: {
+        parameters: {
+            query?: {
+                /** @description For spreadsheets, or programs. */
+                form?: components["schemas"]["ExportFormat"];
+                /** @description Who did it. */
+                actor?: string | null;
+                /** @description What it was done to, such as sales/daily. */
+                subject?: string | null;
+                /** @description How the word for it begins, such as job. */
+                action?: string;
+                /** @description From when on. */
+                since?: string | null;
+                /** @description Up to when. */
+                until?: string | null;
+                /** @description Whether only being an administrator allowed it. */
+                as_admin?: boolean | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_audit_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditState"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
