@@ -54,7 +54,7 @@ from element_jupyter.core.runs import PLATFORM_STOPPED, Run, RunRequest
 from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
-from element_jupyter.platform.admin_files import quotas, sizes
+from element_jupyter.platform.admin_files import sizes
 from element_jupyter.platform.collection import keep_collecting
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
@@ -64,6 +64,7 @@ from element_jupyter.platform.ledger import ledger
 from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.orchestration import orchestrator_of
 from element_jupyter.platform.pages import pages_of
+from element_jupyter.platform.policies import policies
 from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.runners import forker, runners_environment
 from element_jupyter.platform.token import local_token
@@ -179,9 +180,10 @@ async def _composed(
 
     snapshots = SnapshotRights(blobs, uploads, [uploads.is_of_a_run, of_a_job])
     owners = Owners(people.person if people else None)
+    policy = await policies(stack, engine, settings, data, hub)
     keeper = QuotaKeeper(
         SqlAllocations(engine),
-        quotas(settings),
+        policy.in_force,
         known_sizes,
         people.person if people else None,
     )
@@ -218,7 +220,7 @@ async def _composed(
         owners=owners,
         quotas=keeper,
     )
-    keeper.freed = runs.look_again
+    keeper.freed = policy.changed = runs.look_again
     await runs.start()
     stack.push_async_callback(runs.close)
     _wind_down_when_told(stack, runs)
@@ -279,6 +281,7 @@ async def _composed(
             sizes=known_sizes,
             free=FreeNow(),
             quotas=keeper,
+            policies=policy,
             notices=Notices(SqlNotices(engine), _now),
             ledger=ledger(engine, settings),
             running=Running(SqlRunning(engine), runs, keeper, known_sizes, servers),

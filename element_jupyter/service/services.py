@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.ledger import Ledger
     from element_jupyter.service.notices import Notices
+    from element_jupyter.service.policies import Policies
     from element_jupyter.service.quotas import QuotaKeeper
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.running import Running
@@ -55,6 +56,7 @@ class Services:
     sizes: Callable[[], Sizes]
     free: Callable[[], Awaitable[Free]]
     quotas: QuotaKeeper
+    policies: Policies
     notices: Notices
     ledger: Ledger
     running: Running

@@ -31,7 +31,7 @@ c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {{"root-of-all"}}
 c.JupyterHub.services.append({{"name": "element", "api_token": "{ELEMENT_TOKEN}"}})
 c.JupyterHub.load_roles += [
-    {{"name": "element", "services": ["element"], "scopes": ["read:users"]}},
+    {{"name": "element", "services": ["element"], "scopes": ["list:users", "read:users"]}},
     {{"name": "user", "scopes": ["self", "access:services!service=element",
         "access:servers!user=team-sales", "access:servers!user=team-ops"]}},
 ]

@@ -41,6 +41,10 @@ GET /audit/verification                          401 401 403 403 403 403 403 200
 GET /sizes                                       401 401 403 200 200 200 200 200 200 403 403 403
 GET /quota                                       401 401 403 200 200 200 200 200 200 403 403 403
 GET /quota team                                  401 401 403 403 200 200 200 200 200 403 403 403
+GET /quotas                                      401 401 403 200 403 403 200 200 403 403 403 403
+PUT /quotas                                      401 401 403 403 403 403 403 200 403 403 403 403
+GET /quotas/history                              401 401 403 403 403 403 403 200 403 403 403 403
+POST /quotas/undo                                401 401 403 403 403 403 403 200 403 403 403 403
 GET /allocations                                 401 401 403 200 200 200 200 200 200 403 403 403
 GET /allocations team                            401 401 403 403 403 403 200 200 403 403 403 403
 POST /allocations                                401 401 403 403 403 403 403 403 403 204 403 403
@@ -135,6 +139,8 @@ BODIES: dict[str, Any] = {
     "POST /runs/{run_id}/events": {"events": []},
     "POST /runs/{run_id}/launch": {"ticket": "made up", "person": "mia"},
     "POST /runs/{run_id}/ended": {},
+    "PUT /quotas": {"quotas": []},
+    "POST /quotas/undo": {"version": 1},
     "POST /allocations": {"allocation": ALLOCATION},
     "POST /allocations run": {"allocation": ALLOCATION | {"kind": "run"}},
     "POST /allocations/{allocation_id}/release": {"ended_at": "2026-11-22T07:00:00Z"},
@@ -152,6 +158,7 @@ QUERIES = {
     "GET /usage person": {"person": "mia"},
     "GET /advice team": {"scope": "team", "team": "sales"},
     "GET /advice all": {"scope": "all"},
+    "PUT /quotas": {"dry_run": True},
     "GET /usage/advice job": {"job": "sales/nightly"},
     "GET /usage/advice notebook": {"notebook": "sales.ipynb"},
 }

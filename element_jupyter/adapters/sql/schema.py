@@ -7,6 +7,7 @@ were written, and may hold an escaped NUL, which `jsonb` refuses.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Final
 
 from sqlalchemy import (
@@ -15,9 +16,11 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     Double,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -33,6 +36,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from element_jupyter.core.quotas.allocations import AllocationKind
+from element_jupyter.core.quotas.policies import Origin
+from element_jupyter.core.quotas.requests import RequestState
 from element_jupyter.core.runs import FireState, RunState
 from element_jupyter.core.storage import Place
 
@@ -47,9 +52,7 @@ metadata: Final = MetaData(
 _TIME: Final = DateTime(timezone=True)
 
 
-def _one_of(
-    name: str, states: type[RunState | FireState | AllocationKind | Place]
-) -> CheckConstraint:
+def _one_of(name: str, states: type[StrEnum]) -> CheckConstraint:
     return CheckConstraint(column(name).in_([state.value for state in states]), name=name)
 
 
@@ -321,3 +324,46 @@ storage: Final = Table(
 
 Index("storage_of_person", storage.c.person)
 Index("storage_of_team", storage.c.team)
+quota_versions: Final = Table(
+    "quota_versions",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("document", JSON, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("changes", JSON, nullable=False),
+    _one_of("origin", Origin),
+)
+"""What the quotas were, one after the other; a trigger refuses to change or remove a row."""
+
+quota_requests: Final = Table(
+    "quota_requests",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("person", Text, nullable=False),
+    Column("team", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("amount", Double, nullable=False),
+    Column("per", Text),
+    Column("until", Date, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", _TIME),
+    Column("answer", Text, nullable=False),
+    Column("granted_to", Text),
+    Column("version", ForeignKey(quota_versions.c.number)),
+    _one_of("state", RequestState),
+)
+"""What people have asked for; decided once."""
+
+Index(
+    "quota_requests_open",
+    quota_requests.c.team,
+    postgresql_where=quota_requests.c.state == "open",
+)
+Index("quota_requests_of_person", quota_requests.c.person, quota_requests.c.id)

@@ -16,7 +16,6 @@ from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.adapters.hub.launcher import HttpLauncher
 from element_jupyter.core.places import AIRFLOW_PREFIX, SERVICE_PREFIX
 from element_jupyter.core.teams import TeamRules
-from element_jupyter.platform.admin_files import quotas
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.components import ROUTES
 from element_jupyter.platform.hub.inherited import inherited_environment
@@ -28,6 +27,7 @@ from element_jupyter.platform.hub.setup import (
     read_setup,
 )
 from element_jupyter.platform.hub.untold import Untold
+from element_jupyter.platform.published_quotas import PublishedQuotas
 
 _CONTROL_PLANE: Final = "element"
 _AIRFLOW: Final = "airflow"
@@ -196,13 +196,14 @@ def _people(c: Any, settings: config.Element, setup: HubSetup) -> None:
 def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> None:
     from element_jupyter.platform.spawners import local_spawner
 
+    quotas = PublishedQuotas(settings, data).in_force
     launcher = HttpLauncher(setup.service_url, Secret.HUB.of(data))
     untold = Untold(launcher.tell, data.hub / "untold")
     c.JupyterHub.spawner_class = local_spawner(
         settings,
         Path(settings.sizes_file or settings.data / "sizes.yaml"),
         launcher=launcher,
-        reservations=HubReservations(launcher.tell, quotas(settings), untold),
+        reservations=HubReservations(launcher.tell, quotas, untold),
         url=setup.service_url,
         fork_socket=Path(setup.runner_socket) if setup.runner_socket else None,
         many=serves_one_because() is None,

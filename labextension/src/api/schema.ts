@@ -470,6 +470,65 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/quotas": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the quotas that count: all for administrators, for leads what their teams are told
+         * @description The ETag is their version.
+         */
+        get: operations["get_quotas"];
+        /**
+         * Change the quotas; from then on quotas.yaml does not count any more
+         * @description `If-Match` is the version that the change is of. A dry run says what would change, who would be
+         *     over now, and saves nothing.
+         */
+        put: operations["put_quotas"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quotas/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the versions of the quotas, newest first, with what each changed */
+        get: operations["list_quota_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quotas/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Go back to a version of the quotas, as a new version */
+        post: operations["undo_quotas"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/running": {
         parameters: {
             query?: never;
@@ -924,6 +983,20 @@ export interface components {
             words: string;
         };
         /**
+         * Affected
+         * @description How many a changed limit counts for, or counted for.
+         */
+        Affected: {
+            /** Subject */
+            subject: string;
+            /** People */
+            people: number;
+            /** Above */
+            above: number;
+            /** Sentence */
+            sentence: string;
+        };
+        /**
          * Allocation
          * @description What one server or run was given.
          */
@@ -1102,6 +1175,68 @@ export interface components {
             size_bytes: number;
         };
         /**
+         * AtOnce
+         * @description What all that run at the same time may have together.
+         */
+        AtOnce: {
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu: number | "unlimited" | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes: number | "unlimited" | null;
+            /**
+             * Gpu
+             * @default null
+             */
+            gpu: number | "unlimited" | null;
+            /**
+             * Servers
+             * @default null
+             */
+            servers: number | "unlimited" | null;
+            /**
+             * Runs
+             * @default null
+             */
+            runs: number | "unlimited" | null;
+        };
+        /**
+         * AtOnceInput
+         * @description What all that run at the same time may have together.
+         */
+        AtOnceInput: {
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu?: number | "unlimited" | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes?: number | "unlimited" | null;
+            /**
+             * Gpu
+             * @default null
+             */
+            gpu?: number | "unlimited" | null;
+            /**
+             * Servers
+             * @default null
+             */
+            servers?: number | "unlimited" | null;
+            /**
+             * Runs
+             * @default null
+             */
+            runs?: number | "unlimited" | null;
+        };
+        /**
          * AuditBreak
          * @description The first place where the chain does not hold.
          */
@@ -1206,6 +1341,72 @@ export interface components {
          * @enum {string}
          */
         Billing: "requested" | "used" | "largest";
+        /**
+         * Budget
+         * @description What may be used up over a window, by what was given, whether it was used or not.
+         */
+        Budget: {
+            /** Per */
+            per: string;
+            /**
+             * Timezone
+             * @default null
+             */
+            timezone: string | null;
+            /**
+             * Cpu Hours
+             * @default null
+             */
+            cpu_hours: number | "unlimited" | null;
+            /**
+             * Gib Hours
+             * @default null
+             */
+            gib_hours: number | "unlimited" | null;
+            /**
+             * Gpu Hours
+             * @default null
+             */
+            gpu_hours: number | "unlimited" | null;
+            /**
+             * Money
+             * @default null
+             */
+            money: number | "unlimited" | null;
+        };
+        /**
+         * BudgetInput
+         * @description What may be used up over a window, by what was given, whether it was used or not.
+         */
+        BudgetInput: {
+            /** Per */
+            per: string;
+            /**
+             * Timezone
+             * @default null
+             */
+            timezone?: string | null;
+            /**
+             * Cpu Hours
+             * @default null
+             */
+            cpu_hours?: number | "unlimited" | null;
+            /**
+             * Gib Hours
+             * @default null
+             */
+            gib_hours?: number | "unlimited" | null;
+            /**
+             * Gpu Hours
+             * @default null
+             */
+            gpu_hours?: number | "unlimited" | null;
+            /**
+             * Money
+             * @default null
+             */
+            money?: number | "unlimited" | null;
+        };
         /**
          * By
          * @description What the rows of a report are told apart by.
@@ -1439,6 +1640,22 @@ export interface components {
         Digests: {
             /** Digests */
             digests: string[];
+        };
+        /**
+         * Effects
+         * @description What a change of the quotas would do; what runs goes on in any case.
+         */
+        Effects: {
+            /** Changes */
+            changes: string[];
+            /** Over */
+            over: components["schemas"]["Over"][];
+            /** Over Count */
+            over_count: number;
+            /** Sentence */
+            sentence: string;
+            /** Affected */
+            affected: components["schemas"]["Affected"][];
         };
         /**
          * Ended
@@ -2052,6 +2269,48 @@ export interface components {
          */
         Kind: "largest" | "at_once" | "budget" | "storage";
         /**
+         * Largest
+         * @description What one server or run may have.
+         */
+        Largest: {
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu: number | "unlimited" | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes: number | "unlimited" | null;
+            /**
+             * Gpu
+             * @default null
+             */
+            gpu: number | "unlimited" | null;
+        };
+        /**
+         * LargestInput
+         * @description What one server or run may have.
+         */
+        LargestInput: {
+            /**
+             * Cpu
+             * @default null
+             */
+            cpu?: number | "unlimited" | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes?: number | "unlimited" | null;
+            /**
+             * Gpu
+             * @default null
+             */
+            gpu?: number | "unlimited" | null;
+        };
+        /**
          * Launch
          * @description What a single-use ticket is worth: the process of one run, and as whom to start it.
          */
@@ -2396,6 +2655,12 @@ export interface components {
             at: string;
         };
         /**
+         * Origin
+         * @description Where a version comes from.
+         * @enum {string}
+         */
+        Origin: "file" | "page" | "apply";
+        /**
          * Output
          * @description One output as it came (nbformat 4.5 JSON), or what a later message did to an earlier one.
          */
@@ -2468,6 +2733,48 @@ export interface components {
              * @default false
              */
             truncated?: boolean;
+        };
+        /**
+         * Over
+         * @description Somebody who uses more than a limit that is new to them.
+         */
+        Over: {
+            /** Person */
+            person: string | null;
+            /** Team */
+            team: string | null;
+            /** Sentence */
+            sentence: string;
+        };
+        /**
+         * PastVersion
+         * @description A version, without all that it says.
+         */
+        PastVersion: {
+            /** Version */
+            version: number;
+            /** By */
+            by: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            source: components["schemas"]["Origin"];
+            /** Reason */
+            reason: string;
+            /** Changes */
+            changes: string[];
+        };
+        /** PastVersionPage */
+        PastVersionPage: {
+            /** Items */
+            items: components["schemas"]["PastVersion"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
         };
         /**
          * Pin
@@ -2598,6 +2905,112 @@ export interface components {
              * Format: date-time
              */
             at: string;
+        };
+        /**
+         * Quota
+         * @description The limits of one subject.
+         */
+        Quota: {
+            /** Who */
+            who: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Until
+             * @default null
+             */
+            until: string | null;
+            /** @default null */
+            largest: components["schemas"]["Largest"] | null;
+            /** @default null */
+            at_once: components["schemas"]["AtOnce"] | null;
+            /**
+             * Budgets
+             * @default []
+             */
+            budgets: components["schemas"]["Budget"][];
+            /**
+             * Storage Bytes
+             * @default null
+             */
+            storage_bytes: number | "unlimited" | null;
+        };
+        /**
+         * QuotaInput
+         * @description The limits of one subject.
+         */
+        QuotaInput: {
+            /** Who */
+            who: string;
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
+            /**
+             * Until
+             * @default null
+             */
+            until?: string | null;
+            /** @default null */
+            largest?: components["schemas"]["LargestInput"] | null;
+            /** @default null */
+            at_once?: components["schemas"]["AtOnceInput"] | null;
+            /**
+             * Budgets
+             * @default []
+             */
+            budgets?: components["schemas"]["BudgetInput"][];
+            /**
+             * Storage Bytes
+             * @default null
+             */
+            storage_bytes?: number | "unlimited" | null;
+        };
+        /**
+         * Quotas
+         * @description What `quotas.yaml` says; without limits, everybody may use what the machines have.
+         */
+        Quotas: {
+            /**
+             * Timezone
+             * @default UTC
+             */
+            timezone: string;
+            /**
+             * Contact
+             * @default an administrator of this Hub
+             */
+            contact: string;
+            /**
+             * Quotas
+             * @default []
+             */
+            quotas: components["schemas"]["Quota"][];
+        };
+        /**
+         * QuotasInput
+         * @description What `quotas.yaml` says; without limits, everybody may use what the machines have.
+         */
+        QuotasInput: {
+            /**
+             * Timezone
+             * @default UTC
+             */
+            timezone?: string;
+            /**
+             * Contact
+             * @default an administrator of this Hub
+             */
+            contact?: string;
+            /**
+             * Quotas
+             * @default []
+             */
+            quotas?: components["schemas"]["QuotaInput"][];
         };
         /** Recorded */
         Recorded: {
@@ -3491,6 +3904,28 @@ export interface components {
             hint: string;
         };
         /**
+         * ShownQuotas
+         * @description A version of the quotas, and whether `quotas.yaml` says the same.
+         */
+        ShownQuotas: {
+            /** Version */
+            version: number;
+            /** Changed By */
+            changed_by: string;
+            /** Changed At */
+            changed_at: string | null;
+            source: components["schemas"]["Origin"];
+            /** Reason */
+            reason: string;
+            /** Rule */
+            rule: string;
+            /** File Differs */
+            file_differs: boolean;
+            /** Hint */
+            hint: string;
+            quotas: components["schemas"]["Quotas"];
+        };
+        /**
          * SizeAdvice
          * @description A size that fits better; nothing is changed by it.
          */
@@ -3771,6 +4206,19 @@ export interface components {
              * @default null
              */
             run_id: string | null;
+        };
+        /**
+         * Undo
+         * @description Which version to go back to.
+         */
+        Undo: {
+            /** Version */
+            version: number;
+            /**
+             * Reason
+             * @default
+             */
+            reason?: string;
         };
         /**
          * Usage
@@ -5050,6 +5498,156 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ShownQuota"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_quotas: {
+        parameters: {
+            query?: {
+                /** @description A past one; what counts, else. */
+                version?: number | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShownQuotas"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_quotas: {
+        parameters: {
+            query?: {
+                /** @description Whether to say only what would change. */
+                dry_run?: boolean;
+                /** @description What makes the change, for the history. */
+                by?: "page" | "apply";
+                /** @description Why, for the history. */
+                reason?: string;
+            };
+            header?: {
+                /** @description Only when the version is still this one: its ETag, in quotes. */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["QuotasInput"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShownQuotas"] | components["schemas"]["Effects"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_quota_versions: {
+        parameters: {
+            query?: {
+                /** @description Where the page before ended: its next_cursor. */
+                cursor?: string | null;
+                /** @description Items on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PastVersionPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    undo_quotas: {
+        parameters: {
+            query?: {
+                /** @description Whether to say only what would change. */
+                dry_run?: boolean;
+                /** @description What makes the change, for the history. */
+                by?: "page" | "apply";
+            };
+            header?: {
+                /** @description Only when the version is still this one: its ETag, in quotes. */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Undo"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ShownQuotas"] | components["schemas"]["Effects"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

@@ -1,0 +1,68 @@
+"""Composition of the quotas that count, and of what follows their changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from element_jupyter.adapters.hub.roster import HubRoster
+from element_jupyter.adapters.sql.policy_store import SqlPolicies
+from element_jupyter.adapters.sql.quota_use import SqlQuotaUse
+from element_jupyter.config import Element
+from element_jupyter.core.quotas.use import Levels
+from element_jupyter.core.teams import Level
+from element_jupyter.platform.admin_files import quotas
+from element_jupyter.platform.data import Data
+from element_jupyter.platform.hub.access import HubAccess
+from element_jupyter.platform.published_quotas import PublishedQuotas
+from element_jupyter.service.policies import Policies
+
+
+async def policies(
+    stack: AsyncExitStack,
+    engine: AsyncEngine,
+    settings: Element,
+    data: Data,
+    hub: HubAccess | None,
+) -> Policies:
+    """Return what knows the quotas, and follows what changes them until the stack is closed.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    found = Policies(
+        SqlPolicies(engine),
+        quotas(settings),
+        PublishedQuotas(settings, data).write,
+        lambda: datetime.now(UTC),
+        use=SqlQuotaUse(engine).read,
+        people=_people(stack, settings, hub),
+    )
+    await found.follow()
+    task = asyncio.create_task(found.keep_following(), name="follow the quotas")
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(end)
+    return found
+
+
+def _people(
+    stack: AsyncExitStack, settings: Element, hub: HubAccess | None
+) -> Callable[[], Awaitable[Mapping[str, Levels]]]:
+    if hub is None:
+
+        async def alone() -> Mapping[str, Levels]:
+            return {settings.owner: {settings.owner: Level.LEAD}}
+
+        return alone
+    roster = HubRoster(hub.api_url, hub.token_file)
+    stack.push_async_callback(roster.close)
+    return roster.everyone
