@@ -8,12 +8,12 @@ from pydantic import Field
 
 from element_jupyter.core.access import Action
 from element_jupyter.core.admission import refuse_control_characters
-from element_jupyter.core.audit import AuditEntry, AuditFilter
+from element_jupyter.core.audit import Act, AuditEntry, AuditFilter
 from element_jupyter.core.pages import Page
 from element_jupyter.core.values import Name, UtcTime
 from element_jupyter.service.audit import AuditReport, AuditState
 from element_jupyter.service.audit_export import ExportFormat, exported
-from element_jupyter.service.http import Download, Route, allow
+from element_jupyter.service.http import Answer, Download, Route, allow
 from element_jupyter.service.job_routes import Cursor, Limit
 from element_jupyter.service.services import Services
 
@@ -89,6 +89,12 @@ async def get_audit_state(services: Services) -> AuditState:
     return await services.audit.state()
 
 
+async def add_act(services: Services, body: Act) -> Answer[None]:
+    """Put on record what the Hub has seen, once; for the Hub only."""
+    await services.audit.record(body)
+    return Answer(None, status=204)
+
+
 _ADMINISTER = allow(Action.ADMINISTER)
 
 ROUTES = (
@@ -97,4 +103,5 @@ ROUTES = (
     Route("GET", "/audit/export", download_audit, access=_ADMINISTER),
     Route("GET", "/audit/state", get_audit_state, access=_ADMINISTER),
     Route("GET", "/audit/verification", verify_audit, access=_ADMINISTER),
+    Route("POST", "/audit", add_act, access=allow(Action.PROVISION)),
 )

@@ -236,6 +236,38 @@ def people(hub: HubPlatform) -> dict[str, Visitor]:
     }
 
 
+def acts_on(hub: HubPlatform, subject: str) -> list[dict[str, Any]]:
+    """What is on record of somebody or something, the oldest first."""
+    with hub.platform.service() as service:
+        found = service.get("/audit", params={"subject": subject}).raise_for_status().json()
+    return list(reversed(found["items"]))
+
+
+def test_who_may_what_is_on_record_from_an_invitation_on(hub, people):
+    admin = hub.sign_in()
+    wait_until(lambda: acts_on(hub, VIEWER))
+
+    invited = [act for act in acts_on(hub, "people") if act["after"]["name"] == VIEWER]
+    assert [(act["actor"], act["as_admin"]) for act in invited] == [(OWNER, True)]
+    assert invited[0]["after"] == {"action": "invite", "name": VIEWER, "teams": f"{TEAM}:viewer"}
+    (came,) = acts_on(hub, VIEWER)
+    assert (came["actor"], came["action"], came["before"]) == (
+        "element-hub",
+        "rights.changed",
+        None,
+    )
+    assert set(came["after"]["groups"]) == {f"{TEAM}:viewer", f"{VIEWER}:lead"}
+
+    teams = {"action": "teams", "person": VIEWER}
+    for level in ("member", "viewer"):
+        admin.form("/hub/people", teams | {"teams": f"{TEAM}:{level}"}).raise_for_status()
+    wait_until(lambda: len(acts_on(hub, VIEWER)) == 3)
+    raised = acts_on(hub, VIEWER)[1]
+    assert (raised["actor"], raised["as_admin"]) == (OWNER, True)
+    assert raised["before"]["groups"] == [f"{TEAM}:viewer"]
+    assert raised["after"]["groups"] == [f"{TEAM}:member"]
+
+
 @contextmanager
 def browsing_as(hub: HubPlatform, browser: Browser, visitor: Visitor) -> Iterator[Page]:
     """Open the Hub's home page as somebody who has signed in; nothing may go wrong in it."""

@@ -47,6 +47,7 @@ GET /quotas/history                              401 401 403 403 403 403 403 200
 POST /quotas/undo                                401 401 403 403 403 403 403 200 403 403 403 403
 GET /allocations                                 401 401 403 200 200 200 200 200 200 403 403 403
 GET /allocations team                            401 401 403 403 403 403 200 200 403 403 403 403
+POST /audit                                      401 401 403 403 403 403 403 403 403 204 403 403
 POST /allocations                                401 401 403 403 403 403 403 403 403 204 403 403
 POST /allocations run                            401 401 403 403 403 403 403 403 403 403 403 403
 POST /allocations/{allocation_id}/release        401 401 403 403 403 403 403 403 403 204 403 403
@@ -141,6 +142,7 @@ BODIES: dict[str, Any] = {
     "POST /runs/{run_id}/ended": {},
     "PUT /quotas": {"quotas": []},
     "POST /quotas/undo": {"version": 1},
+    "POST /audit": {"at": "2026-11-22T07:00:00Z", "actor": "a", "action": "b", "subject": "c"},
     "POST /allocations": {"allocation": ALLOCATION},
     "POST /allocations run": {"allocation": ALLOCATION | {"kind": "run"}},
     "POST /allocations/{allocation_id}/release": {"ended_at": "2026-11-22T07:00:00Z"},

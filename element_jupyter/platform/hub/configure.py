@@ -55,10 +55,14 @@ def configure(c: Any) -> None:
     settings = config.load()
     data = Data(settings.data)
     setup = read_setup(data)
+    launcher = HttpLauncher(setup.service_url, Secret.HUB.of(data))
+    untold = Untold(launcher.tell, data.hub / "untold")
     _addresses(c, data, setup)
     _services(c, data, setup)
     _people(c, settings, setup)
-    _servers(c, settings, data, setup)
+    reservations = HubReservations(launcher.tell, PublishedQuotas(settings, data).in_force, untold)
+    _servers(c, settings, setup, launcher, reservations)
+    _audit(c, untold)
 
 
 def _addresses(c: Any, data: Data, setup: HubSetup) -> None:
@@ -193,17 +197,33 @@ def _people(c: Any, settings: config.Element, setup: HubSetup) -> None:
     c.JupyterHub.template_vars = variables
 
 
-def _servers(c: Any, settings: config.Element, data: Data, setup: HubSetup) -> None:
+def _audit(c: Any, untold: Untold) -> None:
+    from element_jupyter.hub.audit import RightsWatch
+
+    watch = RightsWatch(lambda act: untold.keep("audit", act.model_dump(mode="json")))
+    watch.listen()
+
+    # not the method itself: configuration is copied deeply, and a method with what it belongs to
+    def answered(handler: Any) -> None:
+        watch.answered(handler)
+
+    c.JupyterHub.tornado_settings["log_function"] = answered
+
+
+def _servers(
+    c: Any,
+    settings: config.Element,
+    setup: HubSetup,
+    launcher: HttpLauncher,
+    reservations: HubReservations,
+) -> None:
     from element_jupyter.platform.spawners import local_spawner
 
-    quotas = PublishedQuotas(settings, data).in_force
-    launcher = HttpLauncher(setup.service_url, Secret.HUB.of(data))
-    untold = Untold(launcher.tell, data.hub / "untold")
     c.JupyterHub.spawner_class = local_spawner(
         settings,
         Path(settings.sizes_file or settings.data / "sizes.yaml"),
         launcher=launcher,
-        reservations=HubReservations(launcher.tell, quotas, untold),
+        reservations=reservations,
         url=setup.service_url,
         fork_socket=Path(setup.runner_socket) if setup.runner_socket else None,
         many=serves_one_because() is None,

@@ -40,7 +40,10 @@ class Untold:
         # in the order of their names
         name = self._directory / f"{time.time_ns():020d}-{os.getpid()}"
         part = name.with_suffix(".part")
-        part.write_text(json.dumps({"path": path, "body": body}), encoding="utf-8")
+        with part.open("w", encoding="utf-8") as file:
+            json.dump({"path": path, "body": body}, file)
+            file.flush()
+            os.fsync(file.fileno())
         part.rename(name.with_suffix(".json"))
         self.go_on()
 

@@ -66,7 +66,8 @@ export interface paths {
         /** List what people have changed, and each use of an administrator's power, newest first */
         get: operations["list_audit"];
         put?: never;
-        post?: never;
+        /** Put on record what the Hub has seen, once; for the Hub only */
+        post: operations["add_act"];
         delete?: never;
         options?: never;
         head?: never;
@@ -941,6 +942,39 @@ export interface components {
         Accepted: {
             /** Accepted */
             accepted: number;
+        };
+        /**
+         * Act
+         * @description Something that somebody did.
+         */
+        Act: {
+            /** Act Id */
+            act_id?: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Actor */
+            actor: string;
+            /** Action */
+            action: string;
+            /** Subject */
+            subject: string;
+            /** @default null */
+            before?: components["schemas"]["JsonValue"];
+            /** @default null */
+            after?: components["schemas"]["JsonValue"];
+            /**
+             * Origin
+             * @default
+             */
+            origin?: string;
+            /**
+             * As Admin
+             * @default false
+             */
+            as_admin?: boolean;
         };
         /**
          * Advice
@@ -4644,6 +4678,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AuditEntryPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_act: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Act"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
                 };
             };
             /** @description What went wrong, and what to do about it. */
