@@ -14,7 +14,9 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from element_jupyter.config import Element
 from element_jupyter.core.audit import Act
+from element_jupyter.platform.data import Data
 from element_jupyter.service.audit import Audit
 
 log = logging.getLogger("element")
@@ -53,7 +55,7 @@ class AuditedFiles:
     async def _compare(self, path: Path) -> None:
         known = await asyncio.to_thread(self._read_known)
         before, after = known.get(path.name), await asyncio.to_thread(_text, path)
-        if before == after:
+        if path.name in known and before == after:
             return
         # what there was when it was looked at first, nobody has changed
         if path.name in known:
@@ -84,6 +86,17 @@ class AuditedFiles:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self._known)
+
+
+def audited_files(settings: Element, data: Data, audit: Audit) -> AuditedFiles:
+    """Return what looks at the files that the control plane goes by."""
+    files = {
+        "sizes.yaml": settings.sizes_file,
+        "quotas.yaml": settings.quotas_file,
+        "prices.yaml": settings.prices_file,
+    }
+    paths = [Path(elsewhere or settings.data / name) for name, elsewhere in files.items()]
+    return AuditedFiles(paths, audit, data.control_plane / "files.json")
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

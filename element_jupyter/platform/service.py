@@ -55,6 +55,7 @@ from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
 from element_jupyter.platform.admin_files import sizes
+from element_jupyter.platform.audited_files import audited_files
 from element_jupyter.platform.collection import keep_collecting
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
@@ -250,6 +251,7 @@ async def _composed(
         ("watch job files", files.watch()),
         ("verify the audit", audit.keep_checking()),
         ("collect blobs", keep_collecting(blobs, files, run_store, uploads)),
+        ("audit files", audited_files(settings, data, audit).keep_looking()),
     ]
     if servers is not None:
         watching.append(("compare allocations", keeper.keep_comparing(servers)))

@@ -16,6 +16,7 @@ from sqlalchemy import create_engine, text
 from element_jupyter.core.audit import NOTHING_BEFORE, Act, AuditEntry, chained
 from element_jupyter.service.app import ROUTES
 from element_jupyter.service.audit_export import ExportFormat, exported
+from tests.platform_fixture import wait_until
 from tests.service.hub_plane import JOB, HubPlane, hub_plane
 
 NIGHTLY = "/jobs/sales/nightly"
@@ -177,3 +178,19 @@ def test_the_record_can_be_verified_and_shows_what_the_database_was_made_to_say(
     assert broken["sequence"] == 2
     assert state["last"]["report"]["broken"] == broken
     assert mended is None
+
+
+def test_a_changed_file_of_administrators_is_on_record_with_what_it_said(both: HubPlane):
+    quotas = both.plane.data / "quotas.yaml"
+    known = both.plane.data / "control-plane" / "files.json"
+    wait_until(lambda: known.exists() and "quotas.yaml" in known.read_text())
+    before = quotas.read_text() if quotas.exists() else None
+
+    quotas.write_text("contact: help@example.org\n")
+
+    wait_until(lambda: last(both, subject="quotas.yaml"))
+    (changed,) = last(both, subject="quotas.yaml")
+    assert (changed["action"], changed["actor"]) == ("file.changed", quotas.owner())
+    assert changed["before"] == before
+    assert changed["after"] == "contact: help@example.org\n"
+    assert changed["origin"] == str(quotas)
