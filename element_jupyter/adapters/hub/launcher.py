@@ -51,3 +51,7 @@ class HttpLauncher:
                 ) from None
             raise ElementError.from_problem(problem)
         return answer
+
+    async def close(self) -> None:
+        if self._http is not None:
+            await self._http.aclose()

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,6 +52,13 @@ class Untold:
         """Tell what is left, from an earlier Hub too; does not wait for it."""
         if self._telling is None or self._telling.done():
             self._telling = asyncio.ensure_future(self._tell_all())
+
+    async def close(self) -> None:
+        """Stop telling; what is left is told by the next one."""
+        if self._telling is not None:
+            self._telling.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._telling
 
     async def _tell_all(self) -> None:
         pause_seconds = _FIRST_PAUSE_SECONDS
