@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from element_jupyter.service.pages.every import PAGES as VIEWS
 from element_jupyter.service.pages.view import View
 from tests.platform_fixture import wait_until
 from tests.ui.accessibility import violations
-from tests.ui.admin_pages import LENA, MAX, PAGES, SAM
+from tests.ui.admin_pages import LENA, MAX, PAGES, SAM, AdminPages
 from tests.ui.complaints import hear
+from tests.ui.markup import MARKUP
 
 # ------------------------------------------------------------------------------------- sign-in
 
@@ -48,6 +53,9 @@ def test_signing_out_ends_the_session_here_and_at_the_hub(pages, browser):
 def test_nothing_is_shown_without_a_session_but_sign_in_and_what_pages_load(pages):
     with httpx.Client(base_url=pages.url, trust_env=False) as stranger:
         for view in VIEWS:
+            if view.method != "GET":
+                assert stranger.post(view.address, json={}).status_code == 403, view
+                continue
             answer = stranger.get(view.address)
             assert answer.status_code == 302, view
             assert answer.headers["location"].startswith(f"{PAGES}sign-in?next=")
@@ -178,3 +186,205 @@ def test_the_pages_are_complete_without_scripts(pages, browser):
             if view.template:
                 shows(page, view)
                 expect(page.get_by_role("navigation", name="Quotas and usage")).to_be_visible()
+
+
+# ------------------------------------------------------------------------------------- quotas
+
+
+QUOTAS = {
+    "quotas": [
+        {"who": "everyone", "at_once": {"runs": 10, "memory_bytes": "32 GiB"}},
+        {"who": "member:ml", "at_once": {"gpu": 2}},
+        {"who": "team:ml", "budgets": [{"per": "30 days", "gpu_hours": 100}]},
+    ]
+}
+
+
+def quotas_are(pages: AdminPages, quotas: dict[str, Any]) -> None:
+    with pages.hub.platform.service() as service:
+        etag = service.get("/quotas").raise_for_status().headers["etag"]
+        service.put("/quotas", json=quotas, headers={"If-Match": etag}).raise_for_status()
+
+
+def quotas_of(pages: AdminPages) -> list[dict[str, Any]]:
+    with pages.hub.platform.service() as service:
+        found: list[dict[str, Any]] = service.get("/quotas").json()["quotas"]["quotas"]
+    return found
+
+
+@pytest.fixture
+def page(pages: AdminPages, browser: Browser) -> Iterator[Page]:
+    """The quotas, open in an administrator's window; nothing may go wrong in it."""
+    quotas_are(pages, QUOTAS)
+    complaints: list[str] = []
+    with pages.window(browser, pages.root) as page:
+        hear(page, complaints)
+        page.goto(f"{PAGES}quotas")
+        yield page
+    assert complaints == []
+
+
+def row(page: Page, *words: str) -> Locator:
+    found = page.locator("#limits tbody tr")
+    for each in words:
+        found = found.filter(has_text=each)
+    return found
+
+
+def test_a_limit_is_changed_in_place_by_the_keyboard_and_undone(pages, page):
+    edit = row(page, "everyone", "Runs").get_by_role("button", name="10 runs")
+    edit.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("7")
+    page.keyboard.press("Escape")
+    expect(edit).to_be_focused()
+    assert quotas_of(pages)[0]["at_once"]["runs"] == 10
+    page.keyboard.press("Enter")
+    page.keyboard.type("12")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("everyone: 12 runs at once, was 10 runs at once.")
+    expect(dialog).to_contain_text(re.compile(r"everyone: affects \d people\."))
+    expect(dialog).to_contain_text("Nothing that runs now would be over.")
+    dialog.get_by_label("Why").fill("a larger machine")
+    page.keyboard.press("Enter")
+    expect(row(page, "everyone", "Runs")).to_contain_text("12 runs")
+    expect(row(page, "everyone", "Runs")).to_contain_text(pages.root)
+    page.get_by_role("button", name="Undo").click()
+    expect(row(page, "everyone", "Runs")).to_contain_text("10 runs")
+    assert quotas_of(pages)[0]["at_once"]["runs"] == 10
+
+
+def test_no_limit_is_said_and_an_empty_field_is_not_taken_for_it(pages, page):
+    row(page, "member:ml").get_by_role("button", name="2 GPUs").click()
+    amount = row(page, "member:ml").get_by_role("spinbutton")
+    amount.fill("")
+    page.keyboard.press("Enter")
+    expect(amount).to_be_focused()
+    row(page, "member:ml").get_by_label("no limit").check()
+    row(page, "member:ml").get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save the limit").click()
+    expect(row(page, "member:ml")).to_contain_text("no limit")
+    assert quotas_of(pages)[1]["at_once"]["gpu"] == "unlimited"
+
+
+def test_what_another_administrator_has_changed_meanwhile_is_shown_and_kept(pages, page):
+    theirs = {"quotas": [*QUOTAS["quotas"], {"who": f"person:{SAM}", "at_once": {"runs": 3}}]}
+    quotas_are(pages, theirs)
+    row(page, "everyone", "Runs").get_by_role("button", name="10 runs").click()
+    page.keyboard.type("11")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Somebody else has changed the quotas")
+    expect(dialog).to_contain_text(f"person:{SAM}: 3 runs at once, new.")
+    dialog.get_by_role("button", name="Make my change to theirs").click()
+    dialog.get_by_role("button", name="Save the limit").click()
+    expect(row(page, "everyone", "Runs")).to_contain_text("11 runs")
+    expect(row(page, f"person:{SAM}")).to_contain_text("3 runs")
+
+
+def test_several_limits_are_changed_and_removed_together(pages, page):
+    for each in ("everyone", "member:ml"):
+        row(page, each).filter(has_not_text="Memory").get_by_role("checkbox").check()
+    bulk = page.get_by_role("form", name="The limits that are chosen")
+    bulk.get_by_label("Set to").fill("5")
+    bulk.get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").get_by_role("button", name="Save 2 limits").click()
+    expect(row(page, "everyone", "Runs")).to_contain_text("5 runs")
+    expect(row(page, "member:ml")).to_contain_text("5 GPUs")
+    page.get_by_label("Choose all limits shown").check()
+    bulk.get_by_role("button", name="Remove").click()
+    page.get_by_role("dialog").get_by_role("button", name="Remove 4 limits").click()
+    expect(page.get_by_text("No limits: everyone may use what the machines have.")).to_be_visible()
+    assert quotas_of(pages) == []
+
+
+def test_an_exception_with_an_end_stands_beside_what_it_excepts(pages, page):
+    row(page, "member:ml").get_by_role("button", name="Except for a time").click()
+    dialog = page.get_by_role("dialog", name="Except for a time")
+    dialog.get_by_label("At most").fill("4")
+    dialog.get_by_label("Only until").fill("2031-05-01")
+    dialog.get_by_label("Why").fill("the paper's deadline")
+    dialog.get_by_role("button", name="Add the exception").click()
+    page.get_by_role("button", name="Add the limit").click()
+    expect(row(page, "member:ml", "2031-05-01")).to_contain_text("4 GPUs")
+    expect(row(page, "member:ml", "2031-05-01")).to_contain_text("the paper's deadline")
+    expect(row(page, "member:ml")).to_have_count(2)
+
+
+def test_a_limit_that_is_wrong_is_refused_beside_what_was_typed(pages, page):
+    page.get_by_role("button", name="Add a limit").click()
+    dialog = page.get_by_role("dialog", name="Add a limit")
+    dialog.get_by_label("Whose").select_option("person")
+    dialog.get_by_label("Name").fill("No Such Name!")
+    dialog.get_by_label("At most").fill("1")
+    dialog.get_by_role("button", name="Add the limit").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("person:NAME")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    assert len(quotas_of(pages)) == 3
+
+
+def test_yaml_goes_out_and_comes_back_with_what_would_change(pages, page):
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export YAML").click()
+    text = Path(download.value.path()).read_text()
+    assert download.value.suggested_filename == "quotas.yaml"
+    page.get_by_role("button", name="Apply YAML").click()
+    dialog = page.get_by_role("dialog", name="Apply YAML")
+    for wrong in ("a: [", "quotas: [{who: nobody-at-all}]", "a: &a [1]\nb: *a"):
+        dialog.get_by_label("Or its text").fill(wrong)
+        dialog.get_by_role("button", name="Look what would change").click()
+        expect(dialog.get_by_role("alert")).to_be_visible()
+    dialog.get_by_label("Or its text").fill(text.replace("runs: 10", "runs: 20"))
+    dialog.get_by_role("button", name="Look what would change").click()
+    asked = page.get_by_role("dialog", name="Apply this YAML?")
+    expect(asked).to_contain_text("everyone: 20 runs at once, was 10 runs at once.")
+    asked.get_by_role("button", name="Apply it").click()
+    expect(row(page, "everyone", "Runs")).to_contain_text("20 runs")
+
+
+def test_the_history_says_who_changed_what_and_leads_back(pages, page):
+    quotas_are(pages, {"quotas": []})
+    page.get_by_role("link", name="History").click()
+    past = page.locator("tbody tr").filter(has_text="everyone: 10 runs at once, taken away.")
+    expect(past.first).to_contain_text(pages.root)
+    page.get_by_role("button", name="Go back to").first.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("everyone: 10 runs at once, new.")
+    dialog.get_by_role("button", name="Go back to").click()
+    expect(page.get_by_text("The quotas are those of version")).to_be_visible()
+    assert len(quotas_of(pages)) == 3
+
+
+def test_a_lead_reads_what_concerns_their_team_and_changes_nothing(pages, browser):
+    quotas_are(
+        pages, {"quotas": [*QUOTAS["quotas"], {"who": "team:others", "at_once": {"runs": 1}}]}
+    )
+    with pages.window(browser, LENA) as page:
+        page.goto(f"{PAGES}quotas")
+        expect(row(page, "team:ml")).to_be_visible()
+        expect(page.get_by_text("team:others")).to_have_count(0)
+        expect(page.get_by_role("button", name=re.compile("Add|Remove|Except"))).to_have_count(0)
+        assert page.goto(f"{PAGES}quotas/history").status == 403
+        assert page.goto(f"{PAGES}quotas/export").status == 403
+    with pages.window(browser, MAX) as page:
+        assert page.goto(f"{PAGES}quotas").status == 403
+        expect(page.get_by_role("alert")).to_contain_text("administrators and leads of teams")
+
+
+def test_markup_in_a_reason_is_shown_and_not_run(pages, browser):
+    said = [
+        {"who": f"person:p{number}", "reason": each, "at_once": {"runs": 1}}
+        for number, each in enumerate(MARKUP)
+    ]
+    quotas_are(pages, {"quotas": said})
+    with pages.window(browser, pages.root, bypass_csp=True) as page:
+        for path in ("quotas", "quotas/history"):
+            page.goto(f"{PAGES}{path}")
+            for each in MARKUP:
+                expect(page.get_by_text(each).first).to_be_visible()
+            page.goto(
+                f"{PAGES}{path}?{urlencode({'search' if path == 'quotas' else 'cursor': each})}"
+            )
+        assert page.evaluate("window.ran") is None

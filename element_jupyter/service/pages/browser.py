@@ -99,7 +99,8 @@ class Browser:
         mode = request.headers.get("Sec-Fetch-Mode", "navigate")
         place = request.headers.get("Sec-Fetch-Dest", "document")
         session = self.session(request)
-        if (mode, place) != ("navigate", "document") and not self._is_ours(request, session):
+        goes = request.method == "GET" and (mode, place) == ("navigate", "document")
+        if not goes and not self._is_ours(request, session):
             raise Forbidden("This page can only be opened in a window of its own.")
         return await self._person(session)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from element_jupyter.service.pages import mine
+from element_jupyter.service.pages import mine, quotas
 from element_jupyter.service.pages.view import View
 
-PAGES: Final[tuple[View, ...]] = (*mine.PAGES,)
+PAGES: Final[tuple[View, ...]] = (*mine.PAGES, *quotas.PAGES)

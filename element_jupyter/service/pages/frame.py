@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from element_jupyter.core.access import Person
 from element_jupyter.core.places import SERVICE_PREFIX
@@ -58,6 +58,7 @@ class Frame:
             "amount": amount,
             "percent": percent,
             "bytes": size_in_words,
+            "coded": coded,
         }
         self._templates.globals |= {"prefix": SERVICE_PREFIX, "static": static_path()}
 
@@ -93,6 +94,17 @@ def moment(at: datetime | None) -> str | Markup:
     at = at.astimezone(UTC)
     return Markup('<time datetime="{}">{} UTC</time>').format(
         at.isoformat(timespec="seconds"), at.strftime("%Y-%m-%d %H:%M")
+    )
+
+
+def coded(text: str) -> Markup:
+    """Show what stands between backquotes as something to type."""
+    parts = [escape(each) for each in text.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(each) if number % 2 else each
+        for number, each in enumerate(parts)
     )
 
 

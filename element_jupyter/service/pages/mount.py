@@ -62,8 +62,9 @@ class Pages:
         ):
             found.append((path_pattern(path), PageHandler, given | _get(path, function)))
         for view in self.views:
-            route = Route("GET", view.address, view.load, access=allow(Action.READ), at_root=True)
-            said = {"verbs": {"GET": route}, "view": view}
+            read = allow(Action.READ)
+            route = Route(view.method, view.address, view.load, access=read, at_root=True)
+            said = {"verbs": {view.method: route}, "view": view}
             found.append((path_pattern(view.address), PageHandler, given | said))
         return found
 
@@ -93,6 +94,11 @@ class PageHandler(RouteHandler):
         self.set_header("Cross-Origin-Opener-Policy", "noopener-allow-popups")
         self.set_header("Cross-Origin-Resource-Policy", "same-origin")
 
+    async def _answer(self, route: Route, arguments: dict[str, Any]) -> None:
+        if self.view is not None and self.view.file:
+            self.set_header("Content-Disposition", f'attachment; filename="{self.view.file}"')
+        await super()._answer(route, arguments)
+
     async def _admit(self) -> None:
         await super()._admit()
         if self.view is not None and isinstance(self.who, Person):
@@ -105,7 +111,7 @@ class PageHandler(RouteHandler):
         if isinstance(answer.body, Redirect):
             self._lead(answer.body)
             return
-        if self.view is None:
+        if self.view is None or not self.view.template:
             super()._send_value(route, answer)
             return
         self._show(self.view.template, answer.body, self.view.title)

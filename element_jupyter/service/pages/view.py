@@ -20,6 +20,7 @@ from element_jupyter.core.access import Person
 from element_jupyter.core.errors import Forbidden
 from element_jupyter.core.places import SERVICE_PREFIX
 from element_jupyter.core.teams import Level
+from element_jupyter.service.http import Verb
 
 
 def everybody(_: Person) -> bool:
@@ -62,6 +63,10 @@ class View:
     modules: tuple[str, ...] = ()
     """ES modules in `static/` that make more of the page; it is complete without."""
     in_navigation: bool = True
+    file: str = ""
+    """As what a browser saves a download."""
+    method: Verb = "GET"
+    """Another one is what a script of a page asks for, with a JSON body; it answers JSON."""
 
     @property
     def address(self) -> str:

@@ -14,6 +14,7 @@ export function localTimes(within) {
   }
 }
 
+document.documentElement.classList.add('el-scripted');
 localTimes(document);
 for (const each of document.querySelectorAll('select[data-el-submit]')) {
   const form = each.closest('form');

@@ -1,12 +1,13 @@
 /** The REST interface, asked in the name of who has signed in; and what it answers to people. */
 
-const API = '/services/element/api/v1';
+const PAGES = '/services/element/';
+const API = `${PAGES}api/v1`;
 
 /** What the REST interface refuses, in its own words. */
 export class Refusal extends Error {
   /**
    * @param {number} status
-   * @param {{ message?: string, hint?: string, field?: string | null }} problem
+   * @param {{ message?: string, hint?: string, field?: string | null, details?: string }} problem
    */
   constructor(status, problem) {
     super(problem.message ?? 'The control plane does not answer.');
@@ -24,7 +25,26 @@ export class Refusal extends Error {
  * @param {{ method?: string, body?: unknown, headers?: Record<string, string> }} [asked]
  * @returns {Promise<{ value: any, etag: string }>}
  */
-export async function ask(path, asked = {}) {
+export function ask(path, asked = {}) {
+  return answered(API + path, asked);
+}
+
+/**
+ * Ask a page, rather than the REST interface, for something in JSON.
+ *
+ * @param {string} path below the pages
+ * @param {unknown} body
+ * @returns {Promise<{ value: any, etag: string }>}
+ */
+export function askPage(path, body) {
+  return answered(PAGES + path, { method: 'POST', body });
+}
+
+/**
+ * @param {string} address
+ * @param {{ method?: string, body?: unknown, headers?: Record<string, string> }} asked
+ */
+async function answered(address, asked) {
   const xsrf = document.querySelector('meta[name="element-xsrf"]');
   /** @type {Record<string, string>} */
   const headers = { 'X-XSRFToken': xsrf?.getAttribute('content') ?? '', ...asked.headers };
@@ -33,7 +53,7 @@ export async function ask(path, asked = {}) {
   }
   let answer;
   try {
-    answer = await fetch(API + path, {
+    answer = await fetch(address, {
       method: asked.method ?? 'GET',
       headers,
       body: asked.body === undefined ? undefined : JSON.stringify(asked.body),
