@@ -88,6 +88,10 @@ class Confinement(Protocol):
 
     def spent(self) -> Spent: ...
 
+    def memory_bytes(self) -> int | None:
+        """Return what is used now, without files kept for speed alone; None: nothing says so."""
+        ...
+
     def end(self) -> Spent:
         """Kill what is still inside, and take all away. What it used is the last reading."""
         ...

@@ -10,6 +10,6 @@ from element_jupyter.platform.admin_files import prices, sizes
 from element_jupyter.service.ledger import Ledger
 
 
-def ledger(engine: AsyncEngine, settings: Element) -> Ledger:
-    """Return the ledger of this platform."""
-    return Ledger(SqlLedger(engine), prices(settings), sizes(settings))
+def ledger(engine: AsyncEngine, settings: Element, *, hub: bool) -> Ledger:
+    """Return the ledger; with a Hub its meters say what is used, else runs do, at their ends."""
+    return Ledger(SqlLedger(engine, runs_report=not hub), prices(settings), sizes(settings))

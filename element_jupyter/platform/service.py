@@ -188,6 +188,7 @@ async def _composed(
         known_sizes,
         people.person if people else None,
     )
+    books = ledger(engine, settings, hub=hub is not None)
     checks = JobChecks(
         blobs,
         clock,
@@ -250,6 +251,7 @@ async def _composed(
     watching: list[tuple[str, Coroutine[Any, Any, None]]] = [
         ("watch job files", files.watch()),
         ("verify the audit", audit.keep_checking()),
+        ("count the ledger", books.keep_counting()),
         ("collect blobs", keep_collecting(blobs, files, run_store, uploads)),
         ("audit files", audited_files(settings, data, audit).keep_looking()),
     ]
@@ -285,7 +287,7 @@ async def _composed(
             quotas=keeper,
             policies=policy,
             notices=Notices(SqlNotices(engine), _now),
-            ledger=ledger(engine, settings),
+            ledger=books,
             running=Running(SqlRunning(engine), runs, keeper, known_sizes, servers),
             hub=hub is not None,
             launches=hub_runs,

@@ -12,13 +12,16 @@ import psutil
 from element_jupyter.adapters.accounts import OwnAccount, PeopleAccounts
 from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.adapters.forkserver import Become, ForkServer, Spawn
+from element_jupyter.adapters.resources.gpu_time import GpuTime
 from element_jupyter.adapters.team_directories import TeamDirectories
 from element_jupyter.config import Element
 from element_jupyter.core.confinement import Account, Free, Limiter
+from element_jupyter.core.ledger.counting import Reading
 from element_jupyter.core.provisioning import Launcher, ProcessExit
 from element_jupyter.core.quotas.allocations import Reservations
 from element_jupyter.core.sizes import Sizes
 from element_jupyter.hub.spawner import LocalMachine, Released, Services, wrap
+from element_jupyter.hub.spawner.metering import Meter
 from element_jupyter.platform.control_groups import limits_of
 
 RUN_TARGET: Final = "element_jupyter.platform.runner:run_remote"
@@ -41,18 +44,20 @@ def local_spawner(
     fork_target: str = RUN_TARGET,
     released: Callable[[Released], Awaitable[None]] | None = None,
     reservations: Reservations | None = None,
+    count: Callable[[Sequence[Reading]], None] | None = None,
     many: bool = True,
 ) -> type[Any]:
     """Return the class that starts servers on this machine.
 
     For `many`, as root, everybody has an account of their own; else all is the one person's who
     runs this. `url` is the control plane's for servers; `fork_socket` a fork server's that is for
-    people. Without one, runs are executed.
+    people. Without one, runs are executed. `count` is told what all use, as one batch.
     """
     from jupyterhub.spawner import LocalProcessSpawner
 
     limiter = limits_of(config.data).limiter
     file = AdminFile(sizes, Sizes)
+    gpus = _gpus()
     machine = LocalMachine(
         accounts=accounts_of(config, many=many),
         limiter=limiter,
@@ -68,7 +73,8 @@ def local_spawner(
         launcher=launcher,
         url=url,
         free=lambda: free_now(limiter),
-        gpus=_gpus(),
+        gpus=gpus,
+        meter=Meter(count, GpuTime() if gpus else None) if count is not None else None,
         released=released,
         reservations=reservations,
         collaboration_dir=config.collaboration_dir,

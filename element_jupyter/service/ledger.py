@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
-from element_jupyter.core.errors import TooLarge
+from element_jupyter.core.errors import ElementError, Invalid, TooLarge
+from element_jupyter.core.ledger.corrections import Corrected, Correction
+from element_jupyter.core.ledger.counting import Reading
 from element_jupyter.core.ledger.prices import Prices
 from element_jupyter.core.ledger.reports import (
     FORECAST_DAYS,
@@ -26,7 +31,11 @@ from element_jupyter.core.ledger.reports import (
 )
 from element_jupyter.core.sizes import Sizes
 
+log = logging.getLogger(__name__)
+
 _MOST_ROWS: Final = 20_000
+_COUNT_SECONDS: Final = 10.0
+_LONGEST_SECONDS: Final = 60.0
 
 
 class LedgerStore(Protocol):
@@ -34,12 +43,13 @@ class LedgerStore(Protocol):
 
     async def counted_until(self) -> datetime: ...
     def parts(
-        self,
-        question: Question,
-        zone: str,
-        price_days: Collection[date],
-        billed_otherwise: Collection[str],
+        self, question: Question, price_days: Collection[date], billed_otherwise: Collection[str]
     ) -> AsyncIterator[Part]: ...
+    async def settle(self, now: datetime) -> int: ...
+    async def take(self, readings: Sequence[Reading], now: datetime) -> None: ...
+    async def keep_days_of(self, zone: str) -> bool: ...
+    async def correct(self, correction: Correction, person: str, now: datetime) -> bool: ...
+    async def corrections(self, allocation_id: str | None, limit: int) -> list[Corrected]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,58 @@ class Ledger:
         self._store = store
         self._prices = prices
         self._sizes = sizes
+
+    # ----------------------------------------------------------------------------- counting
+
+    async def take(self, readings: Sequence[Reading]) -> None:
+        """Count what trusted meters say was used.
+
+        Raises:
+            Unavailable: the database does not answer; they may be told again.
+        """
+        await self._store.take(readings, datetime.now(UTC))
+
+    async def count(self) -> None:
+        """Count what was given up to now, in the days that `prices.yaml` says.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        try:
+            zone = self._prices().timezone
+        except Invalid as error:
+            log.warning("the ledger keeps its days: %s", error.message)
+        else:
+            if await self._store.keep_days_of(zone):
+                log.info("the days of the ledger are those of %s now", zone)
+        await self._store.settle(datetime.now(UTC))
+
+    async def keep_counting(self) -> None:
+        """Count now, and again and again."""
+        while True:
+            began = time.monotonic()
+            try:
+                await self.count()
+            except ElementError as error:
+                log.warning("the ledger is counted later: %s", error.message)
+            except Exception:
+                # one bad round must not be the last
+                log.exception("the ledger was not counted")
+            took_seconds = time.monotonic() - began
+            await asyncio.sleep(min(_LONGEST_SECONDS, max(_COUNT_SECONDS, 20 * took_seconds)))
+
+    async def correct(self, correction: Correction, person: str) -> None:
+        """Add a correction to what was counted; the same one again changes nothing.
+
+        Raises:
+            NotFound: nothing was given in that hour.
+        """
+        await self._store.correct(correction, person, datetime.now(UTC))
+
+    async def corrections(self, allocation_id: str | None, limit: int) -> list[Corrected]:
+        return await self._store.corrections(allocation_id, limit)
+
+    # ------------------------------------------------------------------------------ reports
 
     async def report(self, asked: Asked) -> UsageReport:
         """Return the whole report.
@@ -99,7 +161,7 @@ class Ledger:
         return [part async for part in self._stream(question, prices)]
 
     def _stream(self, question: Question, prices: Prices) -> AsyncIterator[Part]:
-        return self._store.parts(question, prices.timezone, prices.days, prices.teams)
+        return self._store.parts(question, prices.days, prices.teams)
 
     async def _forecast(
         self, question: Question, prices: Prices, so_far: Decimal, now: datetime

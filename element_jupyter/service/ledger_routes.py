@@ -10,10 +10,13 @@ from pydantic import Field
 from element_jupyter.core.access import Action, Person
 from element_jupyter.core.admission import refuse_control_characters
 from element_jupyter.core.errors import Forbidden
+from element_jupyter.core.ledger.corrections import Corrected, Correction
+from element_jupyter.core.ledger.counting import Reading
 from element_jupyter.core.ledger.reports import UsageReport, dimensions
+from element_jupyter.core.quotas.allocations import AllocationId
 from element_jupyter.core.teams import Level
-from element_jupyter.core.values import Name
-from element_jupyter.service.http import Route, allow
+from element_jupyter.core.values import Name, Value
+from element_jupyter.service.http import Answer, Route, allow
 from element_jupyter.service.ledger import Asked
 from element_jupyter.service.services import Services
 
@@ -75,4 +78,45 @@ def _asked(  # noqa: PLR0917 - what a report may be asked for
     return Asked(dimensions(by), since, until, team, person, job, notebook)
 
 
-ROUTES = (Route("GET", "/usage", get_usage, access=allow(Action.READ)),)
+class Readings(Value):
+    """What meters of the Hub say, of all that runs, at once."""
+
+    readings: Annotated[tuple[Reading, ...], Field(max_length=100_000)]
+
+
+async def take_readings(services: Services, body: Readings) -> Answer[None]:
+    """Count what was used, as the Hub's own meters say; what was told before counts once."""
+    await services.ledger.take(body.readings)
+    return Answer(None, status=204)
+
+
+async def correct_usage(services: Services, who: Person, body: Correction) -> Answer[None]:
+    """Add a correction to what was counted in an hour, which stays as it was counted."""
+    await services.ledger.correct(body, who.name)
+    return Answer(None, status=204)
+
+
+async def list_corrections(
+    services: Services,
+    *,
+    allocation: Annotated[AllocationId | None, Field(description="Of this allocation.")] = None,
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100,
+) -> tuple[Corrected, ...]:
+    """List what was corrected, newest first, also by Element itself when an end was told late."""
+    return tuple(await services.ledger.corrections(allocation, limit))
+
+
+_ADMINISTER = allow(Action.ADMINISTER)
+
+ROUTES = (
+    Route("GET", "/usage", get_usage, access=allow(Action.READ)),
+    Route("POST", "/usage/readings", take_readings, access=allow(Action.PROVISION)),
+    Route(
+        "POST",
+        "/usage/corrections",
+        correct_usage,
+        access=_ADMINISTER,
+        audited="usage.correct",
+    ),
+    Route("GET", "/usage/corrections", list_corrections, access=_ADMINISTER),
+)

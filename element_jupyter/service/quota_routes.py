@@ -9,6 +9,7 @@ from pydantic import Field
 from element_jupyter.core.access import Action, Person, may, of_team
 from element_jupyter.core.admission import refuse_control_characters
 from element_jupyter.core.errors import Forbidden
+from element_jupyter.core.ledger.counting import Reading
 from element_jupyter.core.pages import Page
 from element_jupyter.core.quotas.allocations import (
     Allocation,
@@ -92,6 +93,14 @@ async def release_allocation(
 ) -> Answer[None]:
     """Take note that something has ended, and of what it used; for the Hub only."""
     await services.quotas.release(allocation_id, body)
+    spent = body.spent
+    last = Reading(
+        allocation_id=allocation_id,
+        at=body.ended_at,
+        cpu_seconds=spent.cpu_seconds,
+        peak_memory_bytes=spent.peak_memory_bytes,
+    )
+    await services.ledger.take([last])
     return Answer(None, status=204)
 
 

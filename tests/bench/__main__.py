@@ -35,6 +35,8 @@ ROWS = {
     "resources_stall": "tests.bench.resources",
     "resources_status": "tests.bench.resources",
     "reserve_p99": "tests.bench.reservations",
+    "ledger_first_view": "tests.bench.ledger",
+    "ledger_month_by_person": "tests.bench.ledger",
     "advice_million": "tests.bench.advice",
     "advice_stall": "tests.bench.advice",
     "hub_first_cell": "tests.bench.hub_first_cell",

@@ -8,6 +8,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import create_engine, text
 
+from element_jupyter.adapters.sql.database import connect
+from element_jupyter.adapters.sql.ledger_store import SqlLedger
+
 SIZES = """
 default: small
 currency: CHF
@@ -38,7 +41,7 @@ class Books:
         self._database_url = database_url
         self._count = 0
 
-    def given(self, begun_at: str, hours: float | None, **more) -> None:
+    async def given(self, begun_at: str, hours: float | None, **more) -> None:
         self._count += 1
         begun = datetime.fromisoformat(begun_at).replace(tzinfo=UTC)
         values = {
@@ -61,6 +64,14 @@ class Books:
         with engine.begin() as connection:
             connection.execute(GIVEN, values | more)
         engine.dispose()
+        store = connect(self._database_url)
+        await SqlLedger(store, runs_report=True).settle(datetime.now(UTC))
+        await store.dispose()
+
+    async def days_of(self, zone: str) -> None:
+        store = connect(self._database_url)
+        await SqlLedger(store).keep_days_of(zone)
+        await store.dispose()
 
     async def usage(self, **asked):
         answer = await self._client.get("/usage", params=asked)
@@ -69,9 +80,9 @@ class Books:
 
 
 async def test_what_was_given_is_added_up_by_whom_and_by_day(books):
-    books.given("2026-05-04T22:00", 4, person="ada", team="ml")
-    books.given("2026-05-05T08:00", 1, person="bob", team="ml")
-    books.given("2026-05-05T08:00", 2, person="bob", team="ops")
+    await books.given("2026-05-04T22:00", 4, person="ada", team="ml")
+    await books.given("2026-05-05T08:00", 1, person="bob", team="ml")
+    await books.given("2026-05-05T08:00", 2, person="bob", team="ops")
 
     told = await books.usage(by="team,day", since="2026-05-01", until="2026-06-01")
 
@@ -99,7 +110,9 @@ async def test_prices_of_the_table_hold_from_their_days_on_in_its_time_zone(book
         """
     )
     for day in ("04", "05", "06"):
-        books.given(f"2026-05-{day}T21:00", 2)
+        await books.given(f"2026-05-{day}T21:00", 2)
+
+    await books.days_of("Europe/Zurich")
 
     told = await books.usage(by="day", since="2026-05-01", until="2026-06-01")
 
@@ -124,7 +137,7 @@ async def test_a_team_pays_what_was_given_or_used_as_its_billing_says(books, bil
         prices: [{{from: 2026-01-01, cpu_hour: 1}}]
         """
     )
-    books.given("2026-05-05T08:00", 2, cpu_seconds=3600, peak=1 << 29)
+    await books.given("2026-05-05T08:00", 2, cpu_seconds=3600, peak=1 << 29)
 
     told = await books.usage(team="ml", since="2026-05-01", until="2026-06-01")
 
@@ -138,7 +151,7 @@ async def test_a_team_pays_what_was_given_or_used_as_its_billing_says(books, bil
 async def test_the_month_that_it_is_has_a_forecast(books):
     now = datetime.now(UTC)
     begun = now.replace(tzinfo=None) - timedelta(days=14)
-    books.given(begun.isoformat(), 14 * 24, person="ada")
+    await books.given(begun.isoformat(), 14 * 24, person="ada")
 
     told = await books.usage(by="person")
 

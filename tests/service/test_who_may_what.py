@@ -79,6 +79,9 @@ GET /usage person                                401 401 403 403 403 403 403 200
 GET /advice                                      401 401 403 200 200 200 200 200 200 403 403 403
 GET /advice team                                 401 401 403 403 403 403 200 200 403 403 403 403
 GET /advice all                                  401 401 403 403 403 403 403 200 403 403 403 403
+POST /usage/readings                             401 401 403 403 403 403 403 403 403 204 403 403
+GET /usage/corrections                           401 401 403 403 403 403 403 200 403 403 403 403
+POST /usage/corrections                          401 401 403 403 403 403 403 404 403 403 403 403
 GET /usage/advice job                            401 401 403 403 200 200 200 200 200 403 403 403
 GET /usage/advice notebook                       401 401 403 200 200 200 200 200 200 403 403 403
 POST /snapshots/missing                          401 401 403 200 200 200 200 200 403 403 403 403
@@ -144,6 +147,14 @@ BODIES: dict[str, Any] = {
     "POST /quotas/undo": {"version": 1},
     "POST /audit": {"at": "2026-11-22T07:00:00Z", "actor": "a", "action": "b", "subject": "c"},
     "POST /allocations": {"allocation": ALLOCATION},
+    "POST /usage/readings": {"readings": []},
+    "POST /usage/corrections": {  # 404: one may, but for that
+        "id": "made up",
+        "allocation_id": f"s-{'1' * 26}",
+        "hour": "2026-11-22T06:00:00Z",
+        "cpu_seconds": 1,
+        "reason": "a test",
+    },
     "POST /allocations run": {"allocation": ALLOCATION | {"kind": "run"}},
     "POST /allocations/{allocation_id}/release": {"ended_at": "2026-11-22T07:00:00Z"},
 }

@@ -102,6 +102,11 @@ class Room1:
         )
         return self._last
 
+    def memory_bytes(self) -> int | None:
+        used = groups.number(self._memory / "memory.usage_in_bytes")
+        kept = groups.entry(self._memory / "memory.stat", "total_inactive_file")
+        return None if used is None else max(0, used - (kept or 0))
+
     def end(self) -> Spent:
         if self.exists:
             with contextlib.suppress(Unavailable):  # so that none can be born while all are killed

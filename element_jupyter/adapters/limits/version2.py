@@ -123,6 +123,11 @@ class Room2:
             )
         return self._last
 
+    def memory_bytes(self) -> int | None:
+        used = groups.number(self.directory / "memory.current")
+        kept = groups.entry(self.directory / "memory.stat", "inactive_file")
+        return None if used is None else max(0, used - (kept or 0))
+
     def end(self) -> Spent:
         if self.exists:
             with contextlib.suppress(Unavailable):  # Linux before 5.14 has no such file

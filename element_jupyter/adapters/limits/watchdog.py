@@ -83,6 +83,7 @@ class Watched:
         self._members: dict[tuple[int, float], psutil.Process] = {}
         self._ended_seconds: dict[tuple[int, float], float] = {}
         self._peak_bytes = 0
+        self._now_bytes: int | None = None
         self._kills = 0
         self._lock = threading.Lock()
 
@@ -99,6 +100,7 @@ class Watched:
             if sum(used.values()) > self.allowance.memory_bytes:
                 used = {key: _proportional(process) for key, process in self._members.items()}
             total = sum(used.values())
+            self._now_bytes = total
             self._peak_bytes = max(self._peak_bytes, total)
             if total > self.allowance.memory_bytes and used:
                 self._kill(max(used, key=lambda key: used[key]), total)
@@ -143,6 +145,9 @@ class Watched:
             cpu_seconds=sum(self._ended_seconds.values()) if self._ended_seconds else None,
             memory_kills=self._kills,
         )
+
+    def memory_bytes(self) -> int | None:
+        return self._now_bytes
 
     def end(self) -> Spent:
         with self._lock:

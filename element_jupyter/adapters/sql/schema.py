@@ -367,3 +367,81 @@ Index(
     postgresql_where=quota_requests.c.state == "open",
 )
 Index("quota_requests_of_person", quota_requests.c.person, quota_requests.c.id)
+
+ledger_marks: Final = Table(
+    "ledger_marks",
+    metadata,
+    Column("allocation_id", Text, primary_key=True),
+    Column("given_until", _TIME, nullable=False),
+    Column("read_at", _TIME),
+    Column("meter", Text, nullable=False, server_default=""),
+    Column("cpu_us", BigInteger),
+    Column("memory_bytes", BigInteger),
+    Column("gpu_us", BigInteger),
+    Column("settled", Boolean, nullable=False, server_default=false()),
+)
+"""How far each allocation is counted; a trigger adds one with each allocation."""
+
+Index("ledger_marks_open", ledger_marks.c.allocation_id, postgresql_where=~ledger_marks.c.settled)
+
+_COUNTED: Final = ("given_us", "cpu_us", "memory_kib_s", "gpu_us")
+ledger_hours: Final = Table(
+    "ledger_hours",
+    metadata,
+    Column("allocation_id", Text, primary_key=True),
+    Column("hour", _TIME, primary_key=True),
+    *(Column(name, BigInteger, nullable=name != "given_us") for name in _COUNTED),
+    *(
+        Column(f"corrected_{name}", BigInteger, nullable=False, server_default="0")
+        for name in _COUNTED
+    ),
+)
+"""What was given and used in an hour of UTC: what was counted only rises; then corrections."""
+
+ledger_corrections: Final = Table(
+    "ledger_corrections",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("allocation_id", Text, nullable=False),
+    Column("hour", _TIME, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in _COUNTED),
+    Column("reason", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("at", _TIME, nullable=False),
+)
+"""What was added to hours, or taken from them, by whom and why; rows are only added."""
+
+Index("ledger_corrections_of", ledger_corrections.c.allocation_id, ledger_corrections.c.hour)
+
+_SUMMED: Final = (
+    "begun",
+    "metered_us",
+    *(
+        f"{measure}_{thing}"
+        for measure in ("allocated", "used", "largest", "idle")
+        for thing in ("time_us", "cpu_us", "memory_kib_s", "gpu_us")
+    ),
+)
+
+
+def _days(name: str, *by: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("day", Date, primary_key=True),
+        *(Column(each, Text, primary_key=True) for each in by),
+        Column("price_per_hour", Numeric(12, 6), primary_key=True),
+        *(Column(each, BigInteger, nullable=False) for each in _SUMMED),
+    )
+
+
+ledger_days: Final = _days("ledger_days", "person", "team", "kind", "size", "job", "notebook")
+"""The hours added up by triggers, in the transactions that change them; no price is -1."""
+
+Index("ledger_days_of_person", ledger_days.c.person, ledger_days.c.day)
+
+ledger_team_days: Final = _days("ledger_team_days", "team", "kind", "size")
+"""The same, of all persons, jobs and notebooks of a team together."""
+
+ledger_zone: Final = Table("ledger_zone", metadata, Column("zone", Text, primary_key=True))
+"""The time zone of the days, in one row."""

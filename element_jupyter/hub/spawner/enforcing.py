@@ -34,6 +34,7 @@ from element_jupyter.core.team_servers import team_of_account
 from element_jupyter.hub.spawner import options as forms
 from element_jupyter.hub.spawner.held import Held, Released, Services
 from element_jupyter.hub.spawner.in_teams import levels_of
+from element_jupyter.hub.spawner.metering import Metered
 
 RUN: Final = "run"
 TICKET: Final = "ticket"
@@ -97,6 +98,10 @@ class EnforcingMixin(Beneath):
     async def leave(self) -> Spent:
         """Take away what the backend's server has left, and say what it used."""
         return Spent()
+
+    def metered(self) -> Metered | None:
+        """Say where the server's use can be read."""
+        return None
 
     async def bar(self) -> None:
         """Let nothing else run as somebody who was suspended."""
@@ -185,6 +190,7 @@ class EnforcingMixin(Beneath):
         elif of_team is not None:
             self.cmd = list(TEAM_SERVER)
             self._ask_no_visitor()
+        self._follow_use()
         self.log.info(
             "%s starts %s at %s for %s", person, run_id or "a server", size.name, held.team
         )
@@ -254,8 +260,13 @@ class EnforcingMixin(Beneath):
         if _STATE in state:
             try:
                 self.held = Held.model_validate(state[_STATE])
+                self._follow_use()
             except ValidationError:
                 self.log.exception("what the Hub has stored of a server is not readable")
+
+    def _follow_use(self) -> None:
+        if self.services.meter is not None:
+            self.services.meter.follow(self)
 
     # --------------------------------------------------------------------------------- the end
 
@@ -312,7 +323,7 @@ class EnforcingMixin(Beneath):
         until = datetime.now(UTC)
         if self.services.reservations is not None:
             ended = Ended(ended_at=until, how=how.words, spent=spent)
-            await self.services.reservations.release(held.run_id or held.allocation.id, ended)
+            await self.services.reservations.release(held.allocation_id, ended)
         if held.run_id is not None:
             self.tell_end(held.run_id, how)
         if self.services.released is not None:

@@ -10,6 +10,7 @@ from element_jupyter.core.provisioning import Launcher, ProcessExit
 from element_jupyter.core.quotas.allocations import Allocation, Reservations, server_allocation
 from element_jupyter.core.sizes import Size, Sizes
 from element_jupyter.core.values import Name, UtcTime, Value
+from element_jupyter.hub.spawner.metering import Meter
 
 
 class Held(Value):
@@ -23,6 +24,11 @@ class Held(Value):
     run_id: str | None = None
     since: UtcTime
     gpus: tuple[str, ...] = ()
+
+    @property
+    def allocation_id(self) -> str:
+        """The id of what it was given; of a run, the run's own."""
+        return self.run_id or self.allocation.id
 
     @property
     def allocation(self) -> Allocation:
@@ -55,5 +61,7 @@ class Services:
     A second time only when the Hub was killed just then; owner, server and `since` are the same."""
     reservations: Reservations | None = None
     """What decides by quotas whether a server may start; None: nothing does."""
+    meter: Meter | None = None
+    """What reads how much servers and runs use; None: nothing does."""
     collaboration_dir: str = ""
     """Where what only the servers of teams load is installed."""

@@ -38,6 +38,7 @@ from element_jupyter.core.sizes import Size
 from element_jupyter.core.team_servers import team_of_account
 from element_jupyter.hub.spawner.enforcing import with_memory
 from element_jupyter.hub.spawner.in_teams import LOOK_SECONDS, Rights, TeamPlaces, shared_by
+from element_jupyter.hub.spawner.metering import Metered
 
 _LOGS: Final = Path(".local/state/element")
 _UMASK: Final = 0o022
@@ -379,6 +380,13 @@ class LocalMixin(Beneath):
 
     async def bar(self) -> None:
         await asyncio.to_thread(self.machine.accounts.lock, self.user.name)
+
+    def metered(self) -> Metered | None:
+        held = self.held
+        if held is None or not self.pid:
+            return None
+        room = self._room or self.machine.limiter.find(self._room_name)
+        return None if room is None else Metered(held.allocation_id, room, held.gpus)
 
     async def leave(self) -> Spent:
         room = self._room or self.machine.limiter.find(self._room_name)

@@ -224,6 +224,7 @@ def _servers(
         Path(settings.sizes_file or settings.data / "sizes.yaml"),
         launcher=launcher,
         reservations=reservations,
+        count=reservations.count,
         url=setup.service_url,
         fork_socket=Path(setup.runner_socket) if setup.runner_socket else None,
         many=serves_one_because() is None,

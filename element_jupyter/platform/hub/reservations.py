@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from element_jupyter.core.errors import Unavailable
+from element_jupyter.core.ledger.counting import Reading
 from element_jupyter.core.quotas.allocations import Allocation, Ended
 from element_jupyter.core.quotas.rules import Kind, Quotas, bounds
 from element_jupyter.core.teams import Level
 from element_jupyter.platform.hub.untold import Tell, Untold
 
 log = logging.getLogger(__name__)
+
+_READINGS_SECONDS: Final = 300
 
 
 class HubReservations:
@@ -44,6 +47,15 @@ class HubReservations:
 
     async def release(self, id_: str, ended: Ended) -> None:
         self._untold.keep(_release(id_), _body(ended))
+
+    def count(self, readings: Sequence[Reading]) -> None:
+        """Tell how much is used; does not wait for it.
+
+        While the control plane is away, the last batch of each few minutes is kept: later readings
+        say what earlier ones said, and more.
+        """
+        body = {"readings": [each.model_dump(mode="json") for each in readings]}
+        self._untold.keep("usage/readings", body, every_seconds=_READINGS_SECONDS)
 
 
 def _release(id_: str) -> str:

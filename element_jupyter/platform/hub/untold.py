@@ -35,11 +35,19 @@ class Untold:
         self._directory = directory
         self._telling: asyncio.Task[None] | None = None
 
-    def keep(self, path: str, body: dict[str, Any]) -> None:
-        """Keep something, and tell it as soon as it can be, in the order in which it was kept."""
+    def keep(self, path: str, body: dict[str, Any], *, every_seconds: int = 0) -> None:
+        """Keep something, and tell it as soon as it can be, in the order in which it was kept.
+
+        With `every_seconds`, what is kept replaces what was kept for that path in the same stretch
+        of so many seconds and has not been told.
+        """
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # in the order of their names
-        name = self._directory / f"{time.time_ns():020d}-{os.getpid()}"
+        now_ns, word = time.time_ns(), str(os.getpid())
+        if every_seconds:
+            now_ns -= now_ns % (every_seconds * 1_000_000_000)
+            word = path.replace("/", "-")
+        name = self._directory / f"{now_ns:020d}-{word}"
         part = name.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:
             json.dump({"path": path, "body": body}, file)
@@ -65,14 +73,17 @@ class Untold:
         while files := sorted(self._directory.glob("*.json")):
             try:
                 for file in files:
-                    said = json.loads(file.read_text(encoding="utf-8"))
+                    kept = file.read_text(encoding="utf-8")
+                    said = json.loads(kept)
                     try:
                         await self._tell(said["path"], said["body"])
                     except Unavailable:
                         raise
                     except ElementError as error:
                         log.warning("the control plane does not want to know: %s", error.message)
-                    file.unlink(missing_ok=True)
+                    with suppress(FileNotFoundError):
+                        if file.read_text(encoding="utf-8") == kept:  # not replaced meanwhile
+                            file.unlink()
                     pause_seconds = _FIRST_PAUSE_SECONDS
             except Unavailable:
                 await asyncio.sleep(pause_seconds)

@@ -931,6 +931,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/usage/corrections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what was corrected, newest first, also by Element itself when an end was told late */
+        get: operations["list_corrections"];
+        put?: never;
+        /** Add a correction to what was counted in an hour, which stays as it was counted */
+        post: operations["correct_usage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/usage/readings": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Count what was used, as the Hub's own meters say; what was told before counts once */
+        post: operations["take_readings"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1610,6 +1645,79 @@ export interface components {
              * @default
              */
             first_line?: string;
+        };
+        /**
+         * Corrected
+         * @description A correction as it is on record.
+         */
+        Corrected: {
+            /**
+             * Cpu Seconds
+             * @default 0
+             */
+            cpu_seconds: number;
+            /**
+             * Memory Byte Seconds
+             * @default 0
+             */
+            memory_byte_seconds: number;
+            /**
+             * Gpu Seconds
+             * @default 0
+             */
+            gpu_seconds: number;
+            /** Reason */
+            reason: string;
+            /** Id */
+            id: string;
+            /** Allocation Id */
+            allocation_id: string;
+            /**
+             * Hour
+             * Format: date-time
+             */
+            hour: string;
+            /** Given Seconds */
+            given_seconds: number;
+            /** Person */
+            person: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+        };
+        /**
+         * Correction
+         * @description What somebody corrects.
+         */
+        Correction: {
+            /**
+             * Cpu Seconds
+             * @default 0
+             */
+            cpu_seconds?: number;
+            /**
+             * Memory Byte Seconds
+             * @default 0
+             */
+            memory_byte_seconds?: number;
+            /**
+             * Gpu Seconds
+             * @default 0
+             */
+            gpu_seconds?: number;
+            /** Reason */
+            reason: string;
+            /** Id */
+            id: string;
+            /** Allocation Id */
+            allocation_id: string;
+            /**
+             * Hour
+             * Format: date-time
+             */
+            hour: string;
         };
         /**
          * Cron
@@ -3045,6 +3153,52 @@ export interface components {
              * @default []
              */
             quotas?: components["schemas"]["QuotaInput"][];
+        };
+        /**
+         * Reading
+         * @description What a meter says of one allocation at a moment; None is what it does not measure.
+         */
+        Reading: {
+            /** Allocation Id */
+            allocation_id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Cpu Seconds
+             * @default null
+             */
+            cpu_seconds?: number | null;
+            /**
+             * Memory Bytes
+             * @default null
+             */
+            memory_bytes?: number | null;
+            /**
+             * Peak Memory Bytes
+             * @default null
+             */
+            peak_memory_bytes?: number | null;
+            /**
+             * Gpu Seconds
+             * @default null
+             */
+            gpu_seconds?: number | null;
+            /**
+             * Meter
+             * @default
+             */
+            meter?: string;
+        };
+        /**
+         * Readings
+         * @description What meters of the Hub say, of all that runs, at once.
+         */
+        Readings: {
+            /** Readings */
+            readings: components["schemas"]["Reading"][];
         };
         /** Recorded */
         Recorded: {
@@ -6625,6 +6779,105 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Advice"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_corrections: {
+        parameters: {
+            query?: {
+                /** @description Of this allocation. */
+                allocation?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Corrected"][];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    correct_usage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Correction"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    take_readings: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Readings"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
                 };
             };
             /** @description What went wrong, and what to do about it. */
