@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,15 @@ class Element(Configurable):
     teams_file = Unicode(
         "", config=True, help="Who is in which team. Empty: `teams.yaml` in the data directory."
     )
+    storage_at = Unicode(
+        "02:30",
+        config=True,
+        help="""
+        When what people and teams keep is measured each day, by this machine's clock.
+
+        Only where each has an account. Empty: never, and limits of storage count nothing.
+        """,
+    )
     service_account = Unicode(
         "element",
         config=True,
@@ -325,6 +335,16 @@ class Element(Configurable):
                     "~/.netrc, a keyring, or UV_INDEX_<NAME>_USERNAME and …_PASSWORD."
                 )
         return list(proposal["value"])
+
+    @validate("storage_at")
+    def _time_of_day(self, proposal: Any) -> str:
+        said = str(proposal["value"])
+        if said:
+            try:
+                time.fromisoformat(said)
+            except ValueError:
+                raise TraitError(f"Element.storage_at is {said!r}, and no time: '02:30'.") from None
+        return said
 
     @validate("host")
     def _loopback(self, proposal: Any) -> str:

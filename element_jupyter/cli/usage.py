@@ -13,12 +13,14 @@ from element_jupyter.cli.advice import advice
 from element_jupyter.cli.follow import clean
 from element_jupyter.cli.output import DataOption, JsonOption, Output, duration, state_text, table
 from element_jupyter.cli.runs import find_run
+from element_jupyter.cli.storage import storage
 from element_jupyter.core.resources.words import memory_in_words
 from element_jupyter.core.runs import CellFinished, CellStarted, Event, Run, RunStarted, Usage
 from element_jupyter.platform.client import connect
 
 app = typer.Typer(no_args_is_help=True)
 app.command()(advice)
+app.command()(storage)
 
 _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _PLAIN_LEVELS: Final = " .:-=+*#@"

@@ -45,7 +45,6 @@ from element_jupyter.adapters.sql.fire_store import SqlFireStore
 from element_jupyter.adapters.sql.notice_store import SqlNotices
 from element_jupyter.adapters.sql.run_store import SqlRunStore
 from element_jupyter.adapters.sql.running import SqlRunning
-from element_jupyter.adapters.sql.started_store import SqlStarted
 from element_jupyter.adapters.sql.upload_store import SqlUploads
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Invalid, Unavailable
@@ -55,6 +54,7 @@ from element_jupyter.core.schedules import check
 from element_jupyter.core.snapshots import SnapshotLimits
 from element_jupyter.core.teams import Level
 from element_jupyter.platform.admin_files import sizes
+from element_jupyter.platform.advice import adviser
 from element_jupyter.platform.audited_files import audited_files
 from element_jupyter.platform.collection import keep_collecting
 from element_jupyter.platform.data import Data
@@ -68,9 +68,9 @@ from element_jupyter.platform.pages import pages_of
 from element_jupyter.platform.policies import policies
 from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.runners import forker, runners_environment
+from element_jupyter.platform.storage import storage_keeper
 from element_jupyter.platform.token import local_token
 from element_jupyter.service import http_metrics
-from element_jupyter.service.advice import Adviser
 from element_jupyter.service.app import application, openapi_document
 from element_jupyter.service.audit import Audit
 from element_jupyter.service.fires import Fires
@@ -266,7 +266,8 @@ async def _composed(
     sign_in = HubSignIn(local, hub.services, people.whoami) if hub and people else local
     return Mounted(
         Services(
-            advice=Adviser(SqlStarted(engine), known_sizes, files, _now),
+            advice=adviser(engine, settings, files),
+            storage=storage_keeper(engine, settings, policy.in_force, keeper),
             audit=audit,
             jobs=jobs,
             runs=runs,

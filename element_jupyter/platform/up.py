@@ -36,6 +36,7 @@ from element_jupyter.platform.hub.components import hub_components
 from element_jupyter.platform.hub.people import serves_one_because
 from element_jupyter.platform.hub.servers_at_stop import stop_servers
 from element_jupyter.platform.hub.setup import HubSetup, Secret, public_url
+from element_jupyter.platform.measuring import keep_measuring
 from element_jupyter.platform.notebooks_at_stop import Notebooks, Waiting
 from element_jupyter.platform.ports import choose_ports
 from element_jupyter.platform.processes import DATABASE_VARIABLE, answers, execute, fork_server
@@ -153,6 +154,7 @@ class Platform:
             self._write_state()
             starting = asyncio.create_task(supervisor.start())
             stopping = asyncio.create_task(stop.asked.wait())
+            measuring = self._measuring(place)
             running = 0
             try:
                 await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +176,7 @@ class Platform:
                     if servers is not None:
                         await stop_servers(servers, stop.hurry)
             finally:
-                for task in (starting, stopping):
+                for task in (starting, stopping, *measuring):
                     task.cancel()
                 await self._end_builds()
                 await supervisor.stop()
@@ -188,6 +190,13 @@ class Platform:
                     self._embedded.close()
                 self._data.state_file.unlink(missing_ok=True)
             return running
+
+    def _measuring(self, place: Place) -> list[asyncio.Task[None]]:
+        """Begin to have measured what people keep, where each has a home of their own."""
+        if place.hub is None or serves_one_because() is not None:
+            return []
+        work = keep_measuring(self._data, self._http, place.service_url)
+        return [asyncio.create_task(work, name="measure storage")]
 
     def _servers(self, place: Place) -> HubServers | None:
         """Return what asks the Hub about people's servers, the runs among them."""

@@ -36,7 +36,7 @@ class Adviser:
         sizes: Callable[[], Sizes],
         jobs: JobList,
         now: Callable[[], datetime],
-        price: Price = lambda size: size.price_per_hour,
+        price: Price = lambda size, _team: size.price_per_hour,
     ) -> None:
         self._store = store
         self._sizes = sizes

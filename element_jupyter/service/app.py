@@ -25,6 +25,7 @@ from element_jupyter.service import (
     running_routes,
     schedule_routes,
     snapshot_routes,
+    storage_routes,
     system_routes,
     usage_routes,
 )
@@ -49,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
     *running_routes.ROUTES,
     *schedule_routes.ROUTES,
     *snapshot_routes.ROUTES,
+    *storage_routes.ROUTES,
     *usage_routes.ROUTES,
 )
 

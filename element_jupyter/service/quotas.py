@@ -13,7 +13,7 @@ from element_jupyter.core.errors import ElementError, Forbidden, NotFound, OverQ
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.quotas.allocations import Allocation, AllocationKind, Claim, Ended
 from element_jupyter.core.quotas.checking import Refusal, refused_ever
-from element_jupyter.core.quotas.rules import Claimant, Quotas, bounds
+from element_jupyter.core.quotas.rules import Claimant, Kind, Quotas, Scope, bounds
 from element_jupyter.core.quotas.standing import ShownQuota, Standing, shown
 from element_jupyter.core.runs import Run
 from element_jupyter.core.sizes import Sizes
@@ -69,6 +69,8 @@ class QuotaKeeper:
         self._person = person
         self.freed: Callable[[], None] = lambda: None
         """Called when something was given back."""
+        self.waits_for_storage: Callable[[Scope], None] = lambda _: None
+        """Called with whose it is when a run waits until less is kept."""
 
     # ------------------------------------------------------------------------------- servers
 
@@ -179,6 +181,8 @@ class QuotaKeeper:
 
     def waits_for(self, refusal: Refusal) -> str:
         """Say why a run waits."""
+        if refusal.bound.limit.kind is Kind.STORAGE:
+            self.waits_for_storage(refusal.bound.scope)
         return f"{refusal.sentence} {refusal.hint(self._quotas())}"
 
     # ------------------------------------------------------------------------------- reading

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.running import Running
     from element_jupyter.service.runs import Runs
     from element_jupyter.service.snapshot_rights import SnapshotRights
+    from element_jupyter.service.storage import StorageKeeper
 
 
 class Launches(Protocol):
@@ -46,6 +47,7 @@ class Services:
     fires: Fires
     blobs: Blobs
     snapshots: SnapshotRights
+    storage: StorageKeeper
     limits: SnapshotLimits
     run_files: RunFiles
     orchestrator: Orchestrator

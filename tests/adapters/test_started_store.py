@@ -68,7 +68,7 @@ def write(database_url):
 
 async def asked(store, **whose):
     found = await store.started(datetime.now(UTC), 20, **{"person": None, "team": None, **whose})
-    return savings(SIZES, lambda size: size.price_per_hour, found, (), 10)
+    return savings(SIZES, lambda size, _: size.price_per_hour, found, (), 10)
 
 
 async def test_an_editor_that_never_needed_its_size_is_advised_the_cheaper_one(store, write):

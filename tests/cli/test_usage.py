@@ -73,3 +73,11 @@ def test_what_could_be_saved_is_shown_or_that_there_is_nothing(element):
     }
     refused = element("usage", "advice", "--team", "NO SUCH TEAM")
     assert refused.code == 2
+
+
+def test_what_is_kept_is_shown_once_it_was_measured(element):
+    shown = element("usage", "storage", "--measure")
+    assert shown.code == 0, shown.err
+    assert "Nothing has been measured yet." in shown.out
+    assert "measured again" in shown.err
+    assert element("usage", "storage", "--all", "--json").json["items"] == []

@@ -41,7 +41,7 @@ def started(*used: Session, size="large", hours=100.0, job="", notebook="", pers
 
 
 def saved(*found: Started, jobs=(), limit=10, sizes=SIZES):
-    return savings(sizes, lambda size: size.price_per_hour, found, jobs, limit)
+    return savings(sizes, lambda size, _: size.price_per_hour, found, jobs, limit)
 
 
 def test_a_job_that_was_killed_for_want_of_memory_is_advised_more_and_told_what_it_costs():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -354,6 +356,35 @@ def runs_of_team(hub: HubPlatform) -> list[dict[str, Any]]:
     with hub.platform.service() as service:
         found = service.get("/runs").raise_for_status().json()["items"]
     return [run for run in found if run["team"] == TEAM]
+
+
+@needs_accounts
+def test_what_people_keep_is_measured_as_du_counts_it(hub):
+    hub.start_editor()
+    home = hub.homes / OWNER
+    (home / "kept").mkdir()
+    (home / "kept" / "data.bin").write_bytes(os.urandom(30_000_000))
+    os.link(home / "kept" / "data.bin", home / "kept" / "the same.bin")
+    with (home / "kept" / "sparse.bin").open("wb") as file:
+        file.truncate(1 << 40)
+    (home / "kept" / "elsewhere").symlink_to("/usr")
+
+    subprocess.run(
+        [sys.executable, "-m", "element_jupyter.platform.measuring", "--data", hub.data],
+        env=os.environ | hub.environment,
+        check=True,
+    )
+
+    said = subprocess.run(
+        ["du", "-xs", "--block-size=1", home], check=True, capture_output=True, text=True
+    )
+    with hub.platform.service() as service:
+        found = service.get("/storage", params={"scope": "all"}).raise_for_status().json()
+    (item,) = (each for each in found["items"] if each["person"] == OWNER)
+    assert item["places"]["home"] == pytest.approx(int(said.stdout.split()[0]), rel=0.01)
+    assert found["measured_at"] is not None
+    assert found["measuring"] is None
+    assert found["shared_bytes"] > 0
 
 
 def test_stopping_the_platform_stops_people_s_servers_too(hub):

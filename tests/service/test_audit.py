@@ -30,6 +30,8 @@ NOT_ON_RECORD = {
     "PUT /blobs/{digest}": "a blob is nothing until a job or run names it",
     "POST /runs/{run_id}/events": "a run's own report",
     "POST /runs/{run_id}/heartbeat": "a run's own report",
+    "POST /storage/measure": "it changes nothing",
+    "POST /storage/measured": "what was measured is no act of anybody's",
     "PUT /runs/{run_id}/notebook": "a run's own report",
     "PUT /runs/{run_id}/artifacts/{path}": "a run's own report",
     "POST /runs/{run_id}/launch": "the Hub's part of starting a run",

@@ -82,6 +82,12 @@ GET /advice all                                  401 401 403 403 403 403 403 200
 POST /usage/readings                             401 401 403 403 403 403 403 403 403 204 403 403
 GET /usage/corrections                           401 401 403 403 403 403 403 200 403 403 403 403
 POST /usage/corrections                          401 401 403 403 403 403 403 404 403 403 403 403
+GET /storage                                     401 401 403 200 200 200 200 200 200 403 403 403
+GET /storage team                                401 401 403 403 403 403 200 200 403 403 403 403
+GET /storage all                                 401 401 403 403 403 403 403 200 403 403 403 403
+POST /storage/measure                            401 401 403 202 202 202 202 202 202 403 403 403
+GET /storage/to-measure                          401 401 403 403 403 403 403 403 403 200 403 403
+POST /storage/measured                           401 401 403 403 403 403 403 403 403 204 403 403
 GET /usage/advice job                            401 401 403 403 200 200 200 200 200 403 403 403
 GET /usage/advice notebook                       401 401 403 200 200 200 200 200 200 403 403 403
 POST /snapshots/missing                          401 401 403 200 200 200 200 200 403 403 403 403
@@ -146,6 +152,12 @@ BODIES: dict[str, Any] = {
     "PUT /quotas": {"quotas": []},
     "POST /quotas/undo": {"version": 1},
     "POST /audit": {"at": "2026-11-22T07:00:00Z", "actor": "a", "action": "b", "subject": "c"},
+    "POST /storage/measured": {
+        "began_at": "2026-11-22T06:00:00Z",
+        "whole": False,
+        "done": 0,
+        "of": 0,
+    },
     "POST /allocations": {"allocation": ALLOCATION},
     "POST /usage/readings": {"readings": []},
     "POST /usage/corrections": {  # 404: one may, but for that
@@ -172,6 +184,8 @@ QUERIES = {
     "GET /advice team": {"scope": "team", "team": "sales"},
     "GET /advice all": {"scope": "all"},
     "PUT /quotas": {"dry_run": True},
+    "GET /storage team": {"scope": "team", "team": "sales"},
+    "GET /storage all": {"scope": "all"},
     "GET /usage/advice job": {"job": "sales/nightly"},
     "GET /usage/advice notebook": {"notebook": "sales.ipynb"},
 }

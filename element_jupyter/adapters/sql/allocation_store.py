@@ -129,6 +129,8 @@ class SqlAllocations:
                 limit = bound.limit
                 if limit.kind is Kind.AT_ONCE:
                     return Standing(bound, book.in_use(bound.scope).of(limit.resource))
+                if limit.kind is Kind.STORAGE:
+                    return Standing(bound, book.kept(bound.scope)[0])
                 if limit.kind is not Kind.BUDGET:
                     return Standing(bound, None)
                 used = book.spent(bound)
@@ -136,7 +138,9 @@ class SqlAllocations:
                 return Standing(bound, used, await frees(connection, bound, now) if full else None)
 
             found = tuple([await stands(bound) for bound in claim.bounds])
-            refusal = refused_now(claim.bounds, claim.allocation.wanted, book.in_use, book.spent)
+            refusal = refused_now(
+                claim.bounds, claim.allocation.wanted, book.in_use, book.spent, book.kept
+            )
             if refusal is not None:
                 refusal = await with_time(connection, refusal, now)
         return found, refusal

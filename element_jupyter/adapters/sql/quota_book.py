@@ -8,7 +8,7 @@ is in use is read. So two at once never see the same room, and never wait for on
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +29,7 @@ from element_jupyter.core.quotas.checking import (
 )
 from element_jupyter.core.quotas.rules import Bound, Kind, Resource, Scope
 from element_jupyter.core.quotas.windows import window
+from element_jupyter.core.storage import Place, in_places
 
 _PIECES: Final = 20_000
 """Allocations that are looked at to say when a budget frees."""
@@ -46,6 +47,10 @@ _WRITE: Final = text(
     "INSERT INTO allocations"
     " SELECT * FROM json_populate_recordset(NULL::allocations, CAST(:rows AS json))"
     " ON CONFLICT DO NOTHING"
+)
+_KEPT: Final = text(
+    "SELECT person, team, place, used_bytes FROM storage"
+    " WHERE person = ANY(CAST(:persons AS text[])) OR team = ANY(CAST(:teams AS text[]))"
 )
 _ROWS: Final = TypeAdapter(list[Allocation])
 _REPLACED: Final = text(
@@ -90,6 +95,7 @@ class Book:
     now: datetime
     _in_use: dict[Scope, Amounts] = field(default_factory=lambda: defaultdict(Amounts))
     _spent: dict[_Budget, tuple[float, ...]] = field(default_factory=dict)
+    _kept: dict[Scope, Counter[Place]] = field(default_factory=lambda: defaultdict(Counter))
     _known: set[str] = field(default_factory=set)
     _given: list[Allocation] = field(default_factory=list)
 
@@ -105,6 +111,9 @@ class Book:
         }
         # time alone uses up a budget, so no lock is needed to read it
         await book._read_spent(connection, sorted(budgets, key=str))
+        if not locked or any(claim.allocation.kind is AllocationKind.RUN for claim in claims):
+            stored = {bound.scope for bound in bounds if bound.limit.kind is Kind.STORAGE}
+            await book._read_kept(connection, stored)
         scopes = {bound.scope for bound in bounds if bound.limit.kind is Kind.AT_ONCE}
         if locked:
             await book._lock(connection, scopes)
@@ -163,6 +172,21 @@ class Book:
             for number, *sums in await connection.execute(_SPENT[shape], values):
                 self._spent[asked[number - 1]] = tuple(map(float, sums))
 
+    async def _read_kept(self, connection: AsyncConnection, scopes: set[Scope]) -> None:
+        if not scopes:
+            return
+        persons = sorted({scope.person for scope in scopes if scope.person is not None})
+        teams = sorted({str(scope.team) for scope in scopes if scope.person is None})
+        rows = await connection.execute(_KEPT, {"persons": persons, "teams": teams})
+        for person, team, place, used_bytes in rows:
+            for scope in {Scope(person), Scope(team=team), Scope(person, team)} & scopes:
+                self._kept[scope][Place(place)] += used_bytes
+
+    def kept(self, scope: Scope) -> tuple[float, str]:
+        """Return how many bytes are kept, as they were last measured, and where."""
+        places = self._kept[scope]
+        return float(places.total()), in_places(places)
+
     def in_use(self, scope: Scope) -> Amounts:
         """Return what runs now, with what this book has given."""
         return self._in_use[scope]
@@ -177,7 +201,7 @@ class Book:
         allocation = claim.allocation
         if allocation.id in self._known:
             return None
-        refusal = refused_now(claim.bounds, allocation.wanted, self.in_use, self.spent)
+        refusal = refused_now(claim.bounds, allocation.wanted, self.in_use, self.spent, self.kept)
         if refusal is None:
             self.give(allocation)
         return refusal

@@ -34,6 +34,8 @@ class NoticeKind(StrEnum):
     """A budget is nearly used up."""
     BUDGET_SPENT = "budget_spent"
     """A budget is used up, and what runs may be stopped for it."""
+    STORAGE = "storage"
+    """Nearly as much is kept as may be, or more."""
     STOPPED = "stopped"
     """Something was stopped, and why."""
 

@@ -50,6 +50,8 @@ class Refusal:
     """When it will fit at the latest, where that can be known."""
     never: bool = False
     """Whether it would not fit either if nothing else ran."""
+    where: str = ""
+    """Of storage: in which places it is."""
 
     @property
     def sentence(self) -> str:
@@ -66,6 +68,8 @@ class Refusal:
         said = used_in_words(self.bound, self.used)
         if limit.kind is Kind.AT_ONCE:
             return f"{said} This needs {in_words(limit.resource, self.wanted)} more."
+        if limit.kind is Kind.STORAGE and self.where:
+            return f"{said} It is: {self.where}."
         return said
 
     def hint(self, quotas: Quotas) -> str:
@@ -81,6 +85,11 @@ class Refusal:
             return f"It frees at {_when(self.frees_at, quotas.timezone)}. {ask}"
         if limit.kind is Kind.AT_ONCE:
             return f"It frees when something of that ends. {ask}"
+        if limit.kind is Kind.STORAGE:
+            return (
+                "Delete files that nobody needs; while this waits, it is measured again every few"
+                f" minutes. {ask}"
+            )
         return ask
 
 
@@ -89,8 +98,10 @@ def used_in_words(bound: Bound, used: float) -> str:
     limit = bound.limit
     amount = in_words(limit.resource, limit.amount or 0.0)
     match limit.kind:
-        case Kind.LARGEST | Kind.STORAGE:
+        case Kind.LARGEST:
             return f"At most {amount} ({limit.subject.words})."
+        case Kind.STORAGE:
+            has = f"keeps {in_words(limit.resource, used)} of {amount}"
         case Kind.AT_ONCE:
             has = f"has {in_words(limit.resource, used, unit=False)} of {amount} in use"
         case Kind.BUDGET:
@@ -154,11 +165,13 @@ def refused_now(
     wanted: Amounts,
     in_use: Callable[[Scope], Amounts],
     spent: Callable[[Bound], float],
+    kept: Callable[[Scope], tuple[float, str]] = lambda _: (0.0, ""),
 ) -> Refusal | None:
     """Return the first limit in which something does not fit now.
 
-    `in_use` says what runs now, `spent` what of a budget is used up. A budget lets things start
-    until it is used up.
+    `in_use` says what runs now, `spent` what of a budget is used up, `kept` how many bytes are kept
+    and where. A budget lets things start until it is used up. What is kept keeps runs from
+    starting, but no server: in it, files are deleted.
     """
     bounds = tuple(bounds)
     never = refused_ever(bounds, wanted)
@@ -174,6 +187,10 @@ def refused_now(
             used = spent(bound)
             if used >= amount - _ENOUGH:
                 return Refusal(bound, used, 0.0)
+        elif limit.kind is Kind.STORAGE and wanted.runs > 0:
+            used, where = kept(bound.scope)
+            if used > amount:
+                return Refusal(bound, used, 0.0, where=where)
     return None
 
 

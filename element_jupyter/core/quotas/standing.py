@@ -16,7 +16,7 @@ class Standing:
 
     bound: Bound
     used: float | None
-    """None where nothing adds up: of the largest size, and of storage."""
+    """None where nothing adds up: of the largest size."""
     frees_at: datetime | None = None
 
 
@@ -29,7 +29,7 @@ class ShownLimit(Value):
     resource: Resource
     limit: float
     used: float | None
-    """None where nothing adds up: of the largest size, and of storage."""
+    """None where nothing adds up: of the largest size."""
     unit: str
     window: str | None
     """Of a budget, such as `7 days`, which move along, or `calendar month`."""

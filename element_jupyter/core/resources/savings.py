@@ -129,8 +129,8 @@ class Savings(Value):
     spot_able: tuple[SpotAble, ...]
 
 
-Price = Callable[[Size], Decimal | None]
-"""Returns what an hour of a size costs now."""
+Price = Callable[[Size, str], Decimal | None]
+"""Returns what an hour of a size costs a team now; None where its size changes nothing of that."""
 
 
 def savings(
@@ -177,14 +177,19 @@ def _fitting(sizes: Sizes, price: Price, started: Started) -> SizeAdvice | None:
         and max(gpu_shares) < GPU_UNUSED
     )
     better = _cheapest(
-        sizes, price, advice, cores=advice.cpu_cores or now.cpu, gpu=0 if unused else now.gpu
+        sizes,
+        lambda size: price(size, started.team),
+        advice,
+        cores=advice.cpu_cores or now.cpu,
+        gpu=0 if unused else now.gpu,
     )
     if better is None or better.name == now.name:
         return None
     killed = advice.evidence.oom_kills > 0
     if better.memory_bytes > now.memory_bytes and not killed:
         return None
-    saved = _saved(price(now), price(better), started.hours)
+    team = started.team
+    saved = _saved(price(now, team), price(better, team), started.hours)
     smaller = (better.gpu, better.memory_bytes) < (now.gpu, now.memory_bytes)
     worth = smaller if saved is None else saved >= _LEAST_SAVED
     if not worth and not (killed and better.memory_bytes > now.memory_bytes):
@@ -200,14 +205,16 @@ def _fitting(sizes: Sizes, price: Price, started: Started) -> SizeAdvice | None:
     return SizeAdvice(
         subject=subject,
         sentence=_sentence(subject, now, better, evidence, unused=unused),
-        now=_offer(now, price),
-        better=_offer(better, price),
+        now=_offer(now, price(now, team)),
+        better=_offer(better, price(better, team)),
         saves_per_month=None if saved is None else float(saved),
         evidence=evidence,
     )
 
 
-def _cheapest(sizes: Sizes, price: Price, advice: Advice, *, cores: float, gpu: int) -> Size | None:
+def _cheapest(
+    sizes: Sizes, price: Callable[[Size], Decimal | None], advice: Advice, *, cores: float, gpu: int
+) -> Size | None:
     fitting = [
         size
         for size in sizes.sizes
@@ -281,8 +288,7 @@ def _subject(started: Started) -> AdviceSubject:
     )
 
 
-def _offer(size: Size, price: Price) -> Offer:
-    per_hour = price(size)
+def _offer(size: Size, per_hour: Decimal | None) -> Offer:
     return Offer(
         size=size.name,
         cpu=size.cpu,
@@ -341,7 +347,7 @@ def _spot_able(job: Job, took: Mapping[str, _Took]) -> SpotAble | None:
 
 def _cost(sizes: Sizes, price: Price, started: Started) -> Decimal | None:
     size = next((size for size in sizes.sizes if size.name == started.size), None)
-    per_hour = price(size) if size is not None else None
+    per_hour = price(size, started.team) if size is not None else None
     if per_hour is None:
         return None
     return (per_hour * Decimal(str(started.hours))).quantize(Decimal("0.01"))

@@ -897,6 +897,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/storage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what is kept where, as it was last measured, and what may be */
+        get: operations["get_storage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage/measure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have what one keeps oneself be measured again soon, as after having deleted something */
+        post: operations["ask_to_measure"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage/measured": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take what was measured, part by part; for the Hub only */
+        post: operations["post_storage_measured"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage/to-measure": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what is to be measured now, once; for the Hub only */
+        get: operations["get_storage_to_measure"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage": {
         parameters: {
             query?: never;
@@ -2405,6 +2473,39 @@ export interface components {
         /** JsonValue */
         JsonValue: unknown;
         /**
+         * Kept
+         * @description What is kept in one place by a person, by a team, or (neither) by all together.
+         */
+        Kept: {
+            place: components["schemas"]["Place"];
+            /**
+             * Person
+             * @default null
+             */
+            person?: string | null;
+            /**
+             * Team
+             * @default null
+             */
+            team?: string | null;
+            /** Used Bytes */
+            used_bytes: number;
+            /** Files */
+            files: number;
+        };
+        /**
+         * KeptByRun
+         * @description What one run has left.
+         */
+        KeptByRun: {
+            /** Run Id */
+            run_id: string;
+            /** Used Bytes */
+            used_bytes: number;
+            /** Files */
+            files: number;
+        };
+        /**
          * Kind
          * @description Limits of different kinds have nothing to do with one another.
          * @enum {string}
@@ -2499,6 +2600,48 @@ export interface components {
             };
             /** Hub */
             hub: boolean;
+        };
+        /**
+         * Measured
+         * @description A part of what a measurement found, as it goes on.
+         */
+        Measured: {
+            /**
+             * Began At
+             * Format: date-time
+             */
+            began_at: string;
+            /** Whole */
+            whole: boolean;
+            /**
+             * Persons
+             * @default []
+             */
+            persons?: string[];
+            /**
+             * Teams
+             * @default []
+             */
+            teams?: string[];
+            /** Done */
+            done: number;
+            /** Of */
+            of: number;
+            /**
+             * Kept
+             * @default []
+             */
+            kept?: components["schemas"]["Kept"][];
+            /**
+             * Runs
+             * @default []
+             */
+            runs?: components["schemas"]["KeptByRun"][];
+            /**
+             * Ended
+             * @default false
+             */
+            ended?: boolean;
         };
         /**
          * Missing
@@ -2677,7 +2820,7 @@ export interface components {
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeKind: "idle" | "max_age" | "gpu_idle" | "budget" | "budget_spent" | "stopped";
+        NoticeKind: "idle" | "max_age" | "gpu_idle" | "budget" | "budget_spent" | "storage" | "stopped";
         /**
          * NoticeList
          * @description What somebody is to be told now, the most urgent first.
@@ -2953,6 +3096,12 @@ export interface components {
             python?: string;
         };
         /**
+         * Place
+         * @description Where something is kept.
+         * @enum {string}
+         */
+        Place: "home" | "team" | "runs" | "shared";
+        /**
          * Preview
          * @description What a schedule will do, in words and in instants.
          */
@@ -3019,6 +3168,21 @@ export interface components {
              * @default false
              */
             out_of_memory?: boolean;
+        };
+        /**
+         * Progress
+         * @description How far a measurement is.
+         */
+        Progress: {
+            /**
+             * Began At
+             * Format: date-time
+             */
+            began_at: string;
+            /** Done */
+            done: number;
+            /** Of */
+            of: number;
         };
         /**
          * QueuePage
@@ -4048,6 +4212,35 @@ export interface components {
         /** ScheduleInput */
         ScheduleInput: components["schemas"]["CronInput"] | components["schemas"]["OnceInput"] | components["schemas"]["OnAssetInput"];
         /**
+         * ShownHolding
+         * @description What a person or a team keeps, and what they may.
+         */
+        ShownHolding: {
+            /** Person */
+            person: string | null;
+            /** Team */
+            team: string | null;
+            /** Used Bytes */
+            used_bytes: number;
+            /** Limit Bytes */
+            limit_bytes: number | null;
+            /** Share */
+            share: number | null;
+            /** Places */
+            places: {
+                [key: string]: number;
+            };
+            /**
+             * Measured At
+             * Format: date-time
+             */
+            measured_at: string;
+            /** Sentence */
+            sentence: string;
+            /** Hint */
+            hint: string;
+        };
+        /**
          * ShownLimit
          * @description A limit that counts for the one who asks.
          */
@@ -4299,6 +4492,19 @@ export interface components {
             ended: boolean;
         };
         /**
+         * Storage
+         * @description What is kept, by whoever keeps most first.
+         */
+        Storage: {
+            /** Measured At */
+            measured_at: string | null;
+            measuring: components["schemas"]["Progress"] | null;
+            /** Items */
+            items: components["schemas"]["ShownHolding"][];
+            /** Shared Bytes */
+            shared_bytes: number | null;
+        };
+        /**
          * StoredJob
          * @description A job as the store keeps it.
          */
@@ -4352,6 +4558,29 @@ export interface components {
             ticket: string;
             /** Person */
             person: string;
+        };
+        /**
+         * ToMeasure
+         * @description What is to be measured now.
+         */
+        ToMeasure: {
+            /** Everybody */
+            everybody: boolean;
+            /**
+             * Persons
+             * @default []
+             */
+            persons: string[];
+            /**
+             * Teams
+             * @default []
+             */
+            teams: string[];
+            /**
+             * Runs
+             * @default []
+             */
+            runs: string[];
         };
         /**
          * Trigger
@@ -6700,6 +6929,133 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Status"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_storage: {
+        parameters: {
+            query?: {
+                /** @description Yours; a team's, for its leads; everybody's, for administrators. */
+                scope?: "mine" | "team" | "all";
+                /** @description With scope=team. */
+                team?: string | null;
+                /** @description Of everybody's. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Storage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ask_to_measure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_storage_measured: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Measured"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_storage_to_measure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ToMeasure"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
