@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -24,6 +25,11 @@ SHARE_A_PLATFORM = {
 
 ENVIRONMENT_STORE = Path(tempfile.gettempdir()) / f"element-test-environments-{os.getuid()}"
 """Where tests that are not about building find the default environment, once it is built."""
+
+
+# how long an example takes says more of what else the machine does than of what is tested
+hypothesis.settings.register_profile("element", deadline=None)
+hypothesis.settings.load_profile("element")
 
 
 def pytest_configure(config: pytest.Config) -> None:

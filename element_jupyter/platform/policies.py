@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from element_jupyter.adapters.hub.roster import HubRoster
 from element_jupyter.adapters.sql.policy_store import SqlPolicies
 from element_jupyter.adapters.sql.quota_use import SqlQuotaUse
+from element_jupyter.adapters.sql.request_store import SqlQuotaRequests
 from element_jupyter.config import Element
 from element_jupyter.core.quotas.use import Levels
 from element_jupyter.core.teams import Level
@@ -20,27 +22,38 @@ from element_jupyter.platform.data import Data
 from element_jupyter.platform.hub.access import HubAccess
 from element_jupyter.platform.published_quotas import PublishedQuotas
 from element_jupyter.service.policies import Policies
+from element_jupyter.service.quota_requests import QuotaRequests
+from element_jupyter.service.quota_standings import QuotaStandings
 
 
-async def policies(
+class ManagedQuotas(NamedTuple):
+    """What belongs together."""
+
+    policies: Policies
+    requests: QuotaRequests
+    standings: QuotaStandings
+
+
+async def managed_quotas(
     stack: AsyncExitStack,
     engine: AsyncEngine,
     settings: Element,
     data: Data,
     hub: HubAccess | None,
-) -> Policies:
+) -> ManagedQuotas:
     """Return what knows the quotas, and follows what changes them until the stack is closed.
 
     Raises:
         Unavailable: the database does not answer.
     """
+    use, people = SqlQuotaUse(engine).read, _people(stack, settings, hub)
     found = Policies(
         SqlPolicies(engine),
         quotas(settings),
         PublishedQuotas(settings, data).write,
-        lambda: datetime.now(UTC),
-        use=SqlQuotaUse(engine).read,
-        people=_people(stack, settings, hub),
+        _now,
+        use=use,
+        people=people,
     )
     await found.follow()
     task = asyncio.create_task(found.keep_following(), name="follow the quotas")
@@ -51,7 +64,15 @@ async def policies(
             await task
 
     stack.push_async_callback(end)
-    return found
+    return ManagedQuotas(
+        found,
+        QuotaRequests(SqlQuotaRequests(engine), found, _now),
+        QuotaStandings(found.in_force, use, people, _now),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _people(

@@ -65,7 +65,7 @@ from element_jupyter.platform.ledger import ledger
 from element_jupyter.platform.machine import FreeNow
 from element_jupyter.platform.orchestration import orchestrator_of
 from element_jupyter.platform.pages import pages_of
-from element_jupyter.platform.policies import policies
+from element_jupyter.platform.policies import managed_quotas
 from element_jupyter.platform.processes import DATABASE_VARIABLE
 from element_jupyter.platform.runners import forker, runners_environment
 from element_jupyter.platform.storage import storage_keeper
@@ -181,7 +181,7 @@ async def _composed(
 
     snapshots = SnapshotRights(blobs, uploads, [uploads.is_of_a_run, of_a_job])
     owners = Owners(people.person if people else None)
-    policy = await policies(stack, engine, settings, data, hub)
+    policy, requests, standings = await managed_quotas(stack, engine, settings, data, hub)
     keeper = QuotaKeeper(
         SqlAllocations(engine),
         policy.in_force,
@@ -287,6 +287,8 @@ async def _composed(
             free=FreeNow(),
             quotas=keeper,
             policies=policy,
+            quota_requests=requests,
+            quota_standings=standings,
             notices=Notices(SqlNotices(engine), _now),
             ledger=books,
             running=Running(SqlRunning(engine), runs, keeper, known_sizes, servers),

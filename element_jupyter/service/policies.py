@@ -252,9 +252,15 @@ class Policies:
     # ------------------------------------------------------------------------------- changing
 
     async def prepared(
-        self, document: Quotas, *, by: str, origin: Origin, reason: Reason, expected: int | None
-    ) -> tuple[Quotas, QuotasVersion]:
-        """Return what counts now, and the version that would follow it.
+        self,
+        change: Callable[[Quotas], Quotas],
+        *,
+        by: str,
+        origin: Origin,
+        reason: Reason,
+        expected: int | None,
+    ) -> QuotasVersion:
+        """Return the version that would follow what counts now.
 
         Raises:
             Conflict: what counts now is not the `expected` version; says who changed it.
@@ -265,7 +271,8 @@ class Policies:
         if expected is not None and expected != number:
             raise await self._conflict(expected)
         before = last.document if last else Quotas()
-        return before, QuotasVersion(
+        document = change(before)
+        return QuotasVersion(
             number=number + 1,
             document=document,
             by=by,
@@ -283,8 +290,8 @@ class Policies:
         Raises:
             Conflict: what counts now is not the `expected` version; says who changed it.
         """
-        _, version = await self.prepared(
-            document, by=by, origin=origin, reason=reason, expected=expected
+        version = await self.prepared(
+            lambda _: document, by=by, origin=origin, reason=reason, expected=expected
         )
         return await self._added(version)
 
@@ -299,8 +306,8 @@ class Policies:
         """
         past = await self._version(number)
         said = reason or f"back to version {number}"
-        _, version = await self.prepared(
-            past.document, by=by, origin=origin, reason=said, expected=expected
+        version = await self.prepared(
+            lambda _: past.document, by=by, origin=origin, reason=said, expected=expected
         )
         return await self._added(version)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from element_jupyter.service.ledger import Ledger
     from element_jupyter.service.notices import Notices
     from element_jupyter.service.policies import Policies
+    from element_jupyter.service.quota_requests import QuotaRequests
+    from element_jupyter.service.quota_standings import QuotaStandings
     from element_jupyter.service.quotas import QuotaKeeper
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.running import Running
@@ -59,6 +61,8 @@ class Services:
     free: Callable[[], Awaitable[Free]]
     quotas: QuotaKeeper
     policies: Policies
+    quota_requests: QuotaRequests
+    quota_standings: QuotaStandings
     notices: Notices
     ledger: Ledger
     running: Running

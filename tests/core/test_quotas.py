@@ -107,9 +107,22 @@ def test_budgets_over_different_windows_count_each():
     assert found == {("7 days", 20), ("calendar month", 100)}
 
 
-SUBJECTS = st.sampled_from(
-    ["everyone", "role:member", "member:ml", "member:*", "team:ml", "team:*", "person:ada"]
-)
+def test_what_one_member_alone_has_in_a_team_counts_there_and_nowhere_else():
+    said = quotas(
+        gpus("everyone", 1), gpus("role:member", 2), gpus("member:ml", 3), gpus("member:ml/ada", 7)
+    )
+    found = bounds(said, ADA, NOW)
+
+    assert amounts(found) == {"member:ml/ada": 7}
+    assert found[0].scope == Scope("ada", "ml")
+    assert found[0].limit.subject.words == "ada's own limit in the team 'ml'"
+    assert amounts(bounds(said, ADA._replace(person="bob"), NOW)) == {"role:member": 2}
+    assert amounts(bounds(said, ADA._replace(team="ops"), NOW)) == {"role:member": 2}
+    assert amounts(bounds(quotas(gpus("member:ada/ada", 7)), Claimant("ada", "ada"), NOW)) == {}
+
+
+OF_PERSONS = ["everyone", "role:member", "member:ml", "member:*", "person:ada", "member:ml/ada"]
+SUBJECTS = st.sampled_from([*OF_PERSONS, "team:ml", "team:*", "member:ml/bob", "member:ops/ada"])
 
 
 @given(st.dictionaries(SUBJECTS, st.one_of(st.integers(0, 9), st.just("unlimited"))))
@@ -121,7 +134,8 @@ def test_the_rule_holds_for_any_limits(said):
     groups = [each for each in (said.get("role:member"), membership) if each is not None]
     numbers = [each for each in groups if each != "unlimited"]
     group = min(numbers) if numbers else ("unlimited" if groups else None)
-    person = said.get("person:ada", group if group is not None else said.get("everyone"))
+    alone = said.get("member:ml/ada", group)
+    person = said.get("person:ada", alone if alone is not None else said.get("everyone"))
     expected = [each for each in (pool, person) if each not in {"unlimited", None}]
     assert sorted(found.values()) == sorted(expected)
 
@@ -135,6 +149,28 @@ def test_a_smaller_number_for_whom_a_limit_is_said_never_gives_more(said, who, g
         return min(found.values(), default=float("inf"))
 
     assert most(said | {who: gpu}) <= most(said)
+
+
+@given(
+    st.dictionaries(SUBJECTS, st.integers(0, 9)),
+    st.integers(0, 9),
+    st.sampled_from(["bob", "ada"]),
+    st.sampled_from(["ml", "ops"]),
+)
+def test_what_a_lead_grants_touches_neither_others_nor_other_teams_nor_the_teams_own_limit(
+    said, gpu, person, team
+):
+    given_more = said | {"member:ml/ada": gpu}
+    who = Claimant(person, team, Level.MEMBER)
+
+    def found(each):
+        return bounds(quotas(*(gpus(*item) for item in each.items())), who, NOW)
+
+    if (person, team) == ("ada", "ml"):
+        pools = [bound for bound in found(said) if bound.scope.person is None]
+        assert [bound for bound in found(given_more) if bound.scope.person is None] == pools
+    else:
+        assert found(given_more) == found(said)
 
 
 # ------------------------------------------------------------------------------------ the file

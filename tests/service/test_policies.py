@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from tests.platform_fixture import wait_until
+from tests.service.hub_plane import hub_plane
 from tests.service.test_quota import ENDED, run_in, start
 
 FILE = """
@@ -231,3 +235,258 @@ async def test_the_database_refuses_to_change_a_version(plane, change, database_
     with pytest.raises(sa.exc.DBAPIError, match="only added to"), engine.begin() as connection:
         connection.execute(sa.text(change))
     engine.dispose()
+
+
+# ------------------------------------------------------------------------------------- requests
+
+WANTED = {
+    "team": "sales",
+    "kind": "at_once",
+    "resource": "gpu",
+    "amount": 4,
+    "until": "2999-01-01",
+    "reason": "the paper's deadline",
+}
+
+
+@pytest.fixture(scope="module")
+def both(postgres, tmp_path_factory):
+    url = postgres.url(postgres.new_database())
+    with hub_plane(tmp_path_factory.mktemp("quotas"), url) as both:
+        both.tokens["mel"] = both.person("mel", "mel:lead", "sales:member")
+        yield both
+
+
+def soon(days: int = 30) -> str:
+    return str((datetime.now(UTC) + timedelta(days=days)).date())
+
+
+def asked(both, who: str = "mia", **said) -> dict[str, Any]:
+    answer = both.ask(who, "POST", "/quota/requests", json=WANTED | {"until": soon()} | said)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def version(both) -> int:
+    return both.ask("root-of-all", "GET", "/quotas").json()["version"]
+
+
+def decide(both, who: str, request: dict[str, Any], how: str = "approve", **said):
+    return both.ask(who, "POST", f"/quota/requests/{request['id']}/{how}", json=said)
+
+
+def test_a_lead_grants_what_is_asked_within_the_team_and_nothing_else(both):
+    before = version(both)
+    request = asked(both)
+    everywhere = decide(both, "lena", request, to="person")
+    granted = decide(both, "lena", request, answer="good luck")
+
+    assert (
+        request["sentence"] == f"mia asks for 4 GPUs at once for the team 'sales' through {soon()}."
+    )
+    assert everywhere.status_code == 403
+    said = granted.json()
+    assert (said["state"], said["decided_by"], said["answer"]) == ("approved", "lena", "good luck")
+    assert said["granted_to"] == "member:sales/mia"
+    now = both.ask("root-of-all", "GET", "/quotas").json()
+    assert now["version"] == said["version"] == before + 1
+    assert now["changed_by"] == "lena"
+    entry = now["quotas"]["quotas"][-1]
+    assert (entry["who"], entry["at_once"]["gpu"], entry["until"]) == (
+        "member:sales/mia",
+        4,
+        soon(),
+    )
+    mine = both.ask("mia", "GET", "/quota", params={"team": "sales"}).json()["limits"]
+    assert ("member:sales/mia", 4) in {(each["subject"], each["limit"]) for each in mine}
+    acts = both.ask("root-of-all", "GET", "/audit").json()["items"]
+    act = next(each for each in acts if each["action"] == "quota.approved")
+    assert (act["actor"], act["as_admin"], act["subject"]) == ("lena", False, str(request["id"]))
+    assert act["after"]["changes"][0].startswith(
+        f"member:sales/mia: 4 GPUs at once through {soon()}"
+    )
+
+
+def test_who_may_decide(both):
+    of_lena = asked(both, "lena")
+    of_mia = asked(both, "mia")
+    own_team = asked(both, "mia", team="mia")
+
+    answers = {
+        "own": decide(both, "lena", of_lena).status_code,
+        "member": decide(both, "max", of_mia).status_code,
+        "another team's lead": decide(both, "sam", of_mia).status_code,
+        "lead of oneself": decide(both, "mia", own_team).status_code,
+        "lead, own team of another": decide(both, "lena", own_team).status_code,
+    }
+    assert answers == {
+        "own": 403,
+        "member": 403,
+        "another team's lead": 404,
+        "lead of oneself": 403,
+        "lead, own team of another": 404,
+    }
+    assert decide(both, "root-of-all", own_team).json()["granted_to"] == "person:mia"
+    assert decide(both, "root-of-all", of_lena, to="person").json()["granted_to"] == "person:lena"
+    visitor = both.visiting("lena", "sales")
+    both.tokens["visitor"] = visitor
+    assert decide(both, "visitor", of_mia).status_code == 403
+    assert decide(both, "lena", of_mia, "decline").json()["state"] == "declined"
+
+
+def test_a_request_is_decided_once_however_often_and_by_however_many(both):
+    request = asked(both, resource="cpu")
+    before = version(both)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(
+            pool.map(lambda who: decide(both, who, request), ["lena", "root-of-all"] * 4)
+        )
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({(answer.json()["version"], answer.json()["decided_by"]) for answer in answers}) == 1
+    assert version(both) == before + 1
+    late = decide(both, "lena", request, "decline")
+    assert late.status_code == 409
+    assert "was approved by" in late.json()["message"]
+
+
+def test_approvals_at_once_lose_neither_each_other_nor_a_change_of_an_administrator(both):
+    requests = [asked(both, "max", kind="largest", resource=each) for each in ("cpu", "gpu")]
+    requests.append(asked(both, "max", kind="budget", resource="cpu_hours", per="7 days"))
+
+    def change(number: int) -> int:
+        while True:
+            now = both.ask("root-of-all", "GET", "/quotas").json()
+            document = now["quotas"]
+            document["quotas"].append({"who": f"team:t{number}", "at_once": {"gpu": number}})
+            headers = {"If-Match": f'"{now["version"]}"'}
+            answer = both.ask("root-of-all", "PUT", "/quotas", json=document, headers=headers)
+            if answer.status_code != 409:
+                return answer.status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        changes = [pool.submit(change, number) for number in range(3)]
+        granted = list(pool.map(lambda each: decide(both, "lena", each).status_code, requests))
+        assert [each.result() for each in changes] == [200] * 3
+    assert granted == [200] * 3
+    quotas = both.ask("root-of-all", "GET", "/quotas").json()["quotas"]["quotas"]
+    assert {f"team:t{number}" for number in range(3)} <= {each["who"] for each in quotas}
+    assert len([each for each in quotas if each["who"] == "member:sales/max"]) == 3
+
+
+def test_a_second_grant_of_the_same_thing_takes_the_place_of_the_first(both):
+    for amount in (2, 3):
+        decide(both, "lena", asked(both, "mel", amount=amount)).raise_for_status()
+    quotas = both.ask("root-of-all", "GET", "/quotas").json()["quotas"]["quotas"]
+
+    assert [each["at_once"]["gpu"] for each in quotas if each["who"] == "member:sales/mel"] == [3]
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"until": "2020-01-01"}, "until"),
+        ({"until": "2999-01-01"}, "until"),
+        ({"per": "7 days"}, "window"),
+        ({"kind": "budget", "per": "7 days"}, "no limit of 4 gpu (budget)"),
+        ({"kind": "budget", "resource": "gpu_hours"}, "window"),
+        ({"amount": 0}, "amount"),
+        ({"amount": 1.5}, "no limit of 1.5 gpu"),
+        ({"reason": " "}, "reason"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(both, said, sentence):
+    body = WANTED | {"until": soon()} | said
+    answer = both.ask("mia", "POST", "/quota/requests", json=body)
+
+    assert answer.status_code == 400
+    assert sentence in answer.json()["message"]
+
+
+def test_lists_of_requests_hold_one_s_own_and_those_of_teams_one_leads(both):
+    mine = asked(both, "mia", amount=1)
+    own = asked(both, "mia", team="mia", amount=1)
+
+    def ids(who, **params):
+        answer = both.ask(who, "GET", "/quota/requests", params=params)
+        return {each["id"] for each in answer.json()["items"]}
+
+    assert {mine["id"], own["id"]} <= ids("mia")
+    assert mine["id"] in ids("lena")
+    assert own["id"] not in ids("lena")
+    assert mine["id"] not in ids("sam") | ids("max") | ids("lena", mine=True)
+    assert {mine["id"], own["id"]} <= ids("root-of-all", state="open")
+    assert mine["id"] not in ids("root-of-all", state="declined")
+
+
+# --------------------------------------------------------------------------- people and teams
+
+
+def test_people_and_teams_are_listed_with_limits_where_they_come_from_and_what_is_used(both):
+    document = {
+        "quotas": [
+            {"who": "everyone", "at_once": {"servers": 9}},
+            {"who": "role:member", "at_once": {"servers": 4}},
+            {"who": "member:sales", "at_once": {"servers": 2}},
+            {"who": "team:sales", "at_once": {"servers": 10}},
+        ]
+    }
+    headers = {"If-Match": f'"{version(both)}"'}
+    both.ask("root-of-all", "PUT", "/quotas", json=document, headers=headers).raise_for_status()
+    allocation = {
+        "id": f"s-{'1' * 26}",
+        "kind": "editor",
+        "person": "mia",
+        "server": "x",
+        "team": "sales",
+        "size": "small",
+        "cpu": 1,
+        "memory_bytes": 1 << 30,
+        "gpu": 0,
+        "begun_at": "2026-11-22T06:00:00Z",
+    }
+    ghost = allocation | {"id": f"s-{'2' * 26}", "person": "ghost"}
+    for each in (allocation, ghost):
+        body = {"allocation": each, "begun": True}
+        both.ask("hub", "POST", "/allocations", json=body).raise_for_status()
+
+    def listed(who, path="/quota/people", **params):
+        return both.ask(who, "GET", path, params=params).raise_for_status().json()["items"]
+
+    def mia() -> dict[str, Any]:
+        return next(each for each in listed("root-of-all") if each["person"] == "mia")
+
+    wait_until(lambda: mia()["fraction"] == 0.5, 20)
+    limits = {each["team"]: each for each in mia()["limits"]}
+    assert limits["sales"]["comes_from"] == (
+        "from the limit of a member of the team 'sales', 2 others are larger"
+    )
+    assert (limits["sales"]["limit"], limits["sales"]["used"]) == (2, 1)
+    assert limits[None]["subject"] == "everyone"
+    most = listed("root-of-all", sort="used", over=40)
+    assert {each["person"] for each in most} == {"mia", "ghost"}
+    assert [each["person"] for each in listed("root-of-all", search="gho")] == ["ghost"]
+    of_lead = {each["person"]: each for each in listed("lena")}
+    assert "sam" not in of_lead
+    assert {each["team"] for each in of_lead["mia"]["limits"]} == {"sales"}
+    assert set(of_lead["mia"]["teams"]) == {"sales"}
+    teams = {each["team"]: each for each in listed("lena", "/quota/teams")}
+    assert set(teams) == {"sales"}
+    assert (teams["sales"]["people"], teams["sales"]["limits"][0]["used"]) == (5, 2)
+    assert both.ask("mia", "GET", "/quota/people").status_code == 403
+    assert both.ask("lena", "GET", "/quota/people", params={"team": "ops"}).status_code == 403
+
+
+def test_pages_of_people_hold_everybody_once_in_either_order(both):
+    for sort in ("name", "used"):
+        found, cursor = [], None
+        while True:
+            params = {"sort": sort, "limit": 2} | ({"cursor": cursor} if cursor else {})
+            page = both.ask("root-of-all", "GET", "/quota/people", params=params).json()
+            found += [each["person"] for each in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+        assert len(found) == len(set(found))
+        assert {"mia", "max", "lena", "vera", "sam", "sue"} <= set(found)
+        assert not any(name.startswith("team-") for name in found)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,6 +42,13 @@ GET /audit/verification                          401 401 403 403 403 403 403 200
 GET /sizes                                       401 401 403 200 200 200 200 200 200 403 403 403
 GET /quota                                       401 401 403 200 200 200 200 200 200 403 403 403
 GET /quota team                                  401 401 403 403 200 200 200 200 200 403 403 403
+GET /quota/people                                401 401 403 200 403 403 200 200 403 403 403 403
+GET /quota/people team                           401 401 403 403 403 403 200 200 403 403 403 403
+GET /quota/teams                                 401 401 403 200 403 403 200 200 403 403 403 403
+POST /quota/requests                             401 401 403 403 403 201 201 201 403 403 403 403
+GET /quota/requests                              401 401 403 200 200 200 200 200 200 403 403 403
+POST /quota/requests/{request_id}/approve        401 401 403 404 403 403 200 200 403 403 403 403
+POST /quota/requests/{request_id}/decline        401 401 403 404 403 403 200 200 403 403 403 403
 GET /quotas                                      401 401 403 200 403 403 200 200 403 403 403 403
 PUT /quotas                                      401 401 403 403 403 403 403 200 403 403 403 403
 GET /quotas/history                              401 401 403 403 403 403 403 200 403 403 403 403
@@ -126,7 +134,16 @@ ALLOCATION = {
     "gpu": 0,
     "begun_at": "2026-11-22T06:00:00Z",
 }
+ASKED = {
+    "team": "sales",
+    "kind": "at_once",
+    "resource": "gpu",
+    "amount": 2,
+    "until": str(datetime.now(UTC).date() + timedelta(days=3)),
+    "reason": "a deadline",
+}
 BODIES: dict[str, Any] = {
+    "POST /quota/requests": ASKED,
     "PUT /jobs/{team}/{name} title": JOB | {"title": "Sales of the night"},
     "PUT /jobs/{team}/{name} what-it-executes": JOB
     | {"tasks": [{"notebook": "sales.ipynb", "parameters": {"limit": 3}}]},
@@ -177,6 +194,7 @@ UPLOADS = {
 }
 QUERIES = {
     "GET /quota team": {"team": "sales", "size": "small"},
+    "GET /quota/people team": {"team": "sales"},
     "GET /allocations team": {"team": "sales"},
     "GET /usage": {"by": "team,day"},
     "GET /usage team": {"by": "person", "team": "sales"},
@@ -214,6 +232,12 @@ def live(both) -> str:
     return run_id
 
 
+def asked(both: HubPlane) -> int:
+    """Something that mia asks for, and that is not decided."""
+    answer = both.ask("mia", "POST", "/quota/requests", json=ASKED).raise_for_status()
+    return int(answer.json()["id"])
+
+
 @pytest.fixture(scope="module")
 def stopped(both, live) -> str:
     run_id, _ = both.live_run()
@@ -239,6 +263,7 @@ def test_an_endpoint_answers(row, both: HubPlane, live, stopped):
         snapshot_id=MANIFEST.snapshot_id,
         notice_id=f"n-{'0' * 26}",
         allocation_id=stopped if path.endswith("/stop") else ALLOCATION["id"],
+        request_id=asked(both) if "{request_id}" in row else 0,
         path="sales.ipynb" if "snapshots" in path else "result.txt",
         digest=DIGEST if path == "/blobs/{digest}" else min(MANIFEST.digests),
     )

@@ -19,9 +19,10 @@ from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name, Value, slug
 
 RULE: Final = (
-    "A person's own limit counts, else the smallest of those for their role and their membership,"
-    " else everyone's; what is said of a named team replaces what is said of each team, and what a"
-    " team uses together must always stay within its own limit as well."
+    "A person's own limit counts, else the one that they alone have in the team, else the smallest"
+    " of those for their role and their membership, else everyone's; what is said of a named team"
+    " replaces what is said of each team, and what a team uses together must always stay within its"
+    " own limit as well."
 )
 """The whole rule by which limits combine; pages show it."""
 
@@ -65,7 +66,7 @@ class Subject(NamedTuple):
     what: str
     """`everyone`, `role`, `team`, `member` or `person`."""
     name: str = ""
-    """Of the role, team or person; `*`: each team."""
+    """Of the role, team or person; `*`: each team; `TEAM/PERSON`: one member alone."""
 
     def __str__(self) -> str:
         return f"{self.what}:{self.name}" if self.name else self.what
@@ -80,6 +81,9 @@ class Subject(NamedTuple):
                 return f"the limit of a {role}"
             case "team", name:
                 return "each team's limit" if name == _EACH else f"the team's limit ({name})"
+            case "member", name if "/" in name:
+                team, _, person = name.partition("/")
+                return f"{person}'s own limit in the team '{team}'"
             case "member", name:
                 of = "any team" if name == _EACH else f"the team '{name}'"
                 return f"the limit of a member of {of}"
@@ -92,17 +96,24 @@ def _subject(text: str) -> str:
     what, name = (match[1], match[2] or "") if match else (None, "")
     if match and what is None:
         return text
-    named = bool(name) and slug(name, "") == name
+    named = _is_name(name)
     if what == "role" and name in set(Level):
         return text
     if what in {"team", "member"} and (named or name == _EACH):
+        return text
+    team, alone, person = name.partition("/")
+    if what == "member" and alone and _is_name(team) and _is_name(person):
         return text
     if what == "person" and named:
         return text
     raise ValueError(
         "it must be everyone, role:viewer, role:member, role:lead, team:NAME, team:*, member:NAME,"
-        " member:* or person:NAME"
+        " member:*, member:TEAM/PERSON or person:NAME"
     )
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and slug(text, "") == text
 
 
 def subject_of(text: str) -> Subject:
@@ -111,7 +122,7 @@ def subject_of(text: str) -> Subject:
     return Subject(what, name)
 
 
-SubjectText = Annotated[str, StringConstraints(max_length=80), AfterValidator(_subject)]
+SubjectText = Annotated[str, StringConstraints(max_length=140), AfterValidator(_subject)]
 
 
 # --------------------------------------------------------------------------------------- the file
@@ -329,7 +340,7 @@ def bounds(quotas: Quotas, who: Claimant, now: datetime) -> tuple[Bound, ...]:
     of_team = Scope(team=who.team)
     taken: set[_Thing] = set()
     for subject in pool:
-        limits = _in_force(said.get(subject, ()), now)
+        limits = in_force(said.get(subject, ()), now)
         new = [each for each in limits if (each.kind, each.resource) not in taken]
         found += [Bound(limit, of_team) for limit in new]
         taken |= {(limit.kind, limit.resource) for limit in new}
@@ -341,8 +352,8 @@ def bounds(quotas: Quotas, who: Claimant, now: datetime) -> tuple[Bound, ...]:
 def _personal(
     said: dict[Subject, tuple[Limit, ...]], who: Claimant, now: datetime
 ) -> Iterator[Bound]:
-    own = _in_force(said.get(Subject("person", who.person or ""), ()), now)
-    everyone = _in_force(said.get(Subject("everyone"), ()), now)
+    own = in_force(said.get(Subject("person", who.person or ""), ()), now)
+    everyone = in_force(said.get(Subject("everyone"), ()), now)
     groups = [] if who.alone else _of_groups(said, who, now)
     of_person, of_both = Scope(person=who.person), Scope(who.person, who.team)
     taken: set[_Thing] = set()
@@ -355,28 +366,32 @@ def _personal(
 
 def _of_groups(said: dict[Subject, tuple[Limit, ...]], who: Claimant, now: datetime) -> list[Limit]:
     """Return the smallest of each: budgets over different windows are different."""
-    named = _in_force(said.get(Subject("member", who.team), ()), now)
+    alone = in_force(said.get(Subject("member", f"{who.team}/{who.person}"), ()), now)
+    own = {(limit.kind, limit.resource) for limit in alone}
+    named = in_force(said.get(Subject("member", who.team), ()), now)
     replaced = {(limit.kind, limit.resource) for limit in named}
     each = [
         limit
-        for limit in _in_force(said.get(Subject("member", _EACH), ()), now)
+        for limit in in_force(said.get(Subject("member", _EACH), ()), now)
         if (limit.kind, limit.resource) not in replaced
     ]
     role = said.get(Subject("role", who.level.value), ()) if who.level else ()
     smallest: dict[tuple[Kind, Resource, str | None, str], Limit] = {}
-    for limit in (*named, *each, *_in_force(role, now)):
+    for limit in (*named, *each, *in_force(role, now)):
+        if (limit.kind, limit.resource) in own:
+            continue
         thing = (limit.kind, limit.resource, limit.per, limit.zone)
         known = smallest.get(thing)
         if known is None or _less(limit.amount, known.amount):
             smallest[thing] = limit
-    return list(smallest.values())
+    return [*alone, *smallest.values()]
 
 
 def _less(amount: float | None, other: float | None) -> bool:
     return amount is not None and (other is None or amount < other)
 
 
-def _in_force(limits: Iterable[Limit], now: datetime) -> list[Limit]:
+def in_force(limits: Iterable[Limit], now: datetime) -> list[Limit]:
     """Return what counts at a moment: an exception, while it lasts, instead of what it excepts."""
     now = now.astimezone(UTC)
     lasting = [limit for limit in limits if limit.until is None or now < limit.until]

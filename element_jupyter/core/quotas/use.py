@@ -70,6 +70,12 @@ class Use:
                         known[3] + sums[3],
                     )
 
+        self.teams_of: dict[str, set[str]] = defaultdict(set)
+        """The same, by person."""
+        for person, team in self.holders:
+            if team_of_account(person) is None:
+                self.teams_of[person].add(team)
+
     def of(self, bound: Bound) -> float | None:
         """Return how much of a limit is used; None where nothing adds up."""
         limit = bound.limit

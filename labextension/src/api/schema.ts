@@ -471,6 +471,98 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/quota/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List people with their limits, where each comes from, and how much of it is used
+         * @description Administrators see all; a lead those of the team, and of them what concerns the team.
+         */
+        get: operations["list_quota_people"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota/requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List requests, newest first: your own, and those for the teams that you lead */
+        get: operations["list_quota_requests"];
+        put?: never;
+        /**
+         * Ask for more than you may have, for a while; a lead of the team or an administrator decides
+         * @description For your own team of one, administrators alone do.
+         */
+        post: operations["ask_for_quota"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota/requests/{request_id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Grant what is asked until its last day; a lead grants it within the team alone */
+        post: operations["approve_quota_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota/requests/{request_id}/decline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Refuse what is asked, with a word to whoever asked */
+        post: operations["decline_quota_request"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/quota/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List teams with the limits of what they use together, and how much of each is used */
+        get: operations["list_quota_teams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/quotas": {
         parameters: {
             query?: never;
@@ -1302,6 +1394,22 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * Approval
+         * @description How a request is granted.
+         */
+        Approval: {
+            /**
+             * To
+             * @default null
+             */
+            to?: ("member" | "person") | null;
+            /**
+             * Answer
+             * @default
+             */
+            answer?: string;
+        };
+        /**
          * Artifact
          * @description A file that a run left in its output directory.
          */
@@ -1844,6 +1952,17 @@ export interface components {
             end?: string | null;
         };
         /**
+         * Decline
+         * @description What is said to a request that is declined.
+         */
+        Decline: {
+            /**
+             * Answer
+             * @default
+             */
+            answer?: string;
+        };
+        /**
          * Digests
          * @description Blobs that somebody has.
          */
@@ -2109,6 +2228,34 @@ export interface components {
              * @default
              */
             reason: string;
+        };
+        /**
+         * HeldLimit
+         * @description A limit that counts for somebody, and how much of it is used.
+         */
+        HeldLimit: {
+            /** Subject */
+            subject: string;
+            /** Comes From */
+            comes_from: string;
+            /** Team */
+            team: string | null;
+            kind: components["schemas"]["Kind"];
+            resource: components["schemas"]["Resource"];
+            /** Limit */
+            limit: number;
+            /** Used */
+            used: number | null;
+            /** Fraction */
+            fraction: number | null;
+            /** Unit */
+            unit: string;
+            /** Window */
+            window: string | null;
+            /** Until */
+            until: string | null;
+            /** Sentence */
+            sentence: string;
         };
         /**
          * Job
@@ -3062,6 +3209,32 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * PersonStanding
+         * @description How one person stands.
+         */
+        PersonStanding: {
+            /** Person */
+            person: string;
+            /** Teams */
+            teams: {
+                [key: string]: components["schemas"]["Level"];
+            };
+            /** Fraction */
+            fraction: number | null;
+            /** Limits */
+            limits: components["schemas"]["HeldLimit"][];
+        };
+        /** PersonStandingPage */
+        PersonStandingPage: {
+            /** Items */
+            items: components["schemas"]["PersonStanding"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+        };
+        /**
          * Pin
          * @description What a job keeps and a run is given, so that each of its runs has the same environment.
          */
@@ -3277,6 +3450,65 @@ export interface components {
             storage_bytes?: number | "unlimited" | null;
         };
         /**
+         * QuotaRequest
+         * @description What somebody has asked for.
+         */
+        QuotaRequest: {
+            /** Team */
+            team: string;
+            kind: components["schemas"]["Kind"];
+            resource: components["schemas"]["Resource"];
+            /** Amount */
+            amount: number;
+            /**
+             * Per
+             * @default null
+             */
+            per: string | null;
+            /**
+             * Until
+             * Format: date
+             */
+            until: string;
+            /** Reason */
+            reason: string;
+            /** Id */
+            id: number;
+            /** Person */
+            person: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            state: components["schemas"]["RequestState"];
+            /** Decided By */
+            decided_by: string | null;
+            /** Decided At */
+            decided_at: string | null;
+            /** Answer */
+            answer: string;
+            /** Granted To */
+            granted_to: string | null;
+            /** Version */
+            version: number | null;
+            /**
+             * Sentence
+             * @default
+             */
+            sentence: string;
+        };
+        /** QuotaRequestPage */
+        QuotaRequestPage: {
+            /** Items */
+            items: components["schemas"]["QuotaRequest"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+        };
+        /**
          * Quotas
          * @description What `quotas.yaml` says; without limits, everybody may use what the machines have.
          */
@@ -3414,6 +3646,12 @@ export interface components {
             /** Events */
             events: components["schemas"]["EventInput"][];
         };
+        /**
+         * RequestState
+         * @description What became of a request.
+         * @enum {string}
+         */
+        RequestState: "open" | "approved" | "declined";
         /**
          * Reservation
          * @description What a server of the Hub needs.
@@ -4550,6 +4788,30 @@ export interface components {
             next_cursor: string | null;
         };
         /**
+         * TeamStanding
+         * @description How one team stands together.
+         */
+        TeamStanding: {
+            /** Team */
+            team: string;
+            /** People */
+            people: number;
+            /** Fraction */
+            fraction: number | null;
+            /** Limits */
+            limits: components["schemas"]["HeldLimit"][];
+        };
+        /** TeamStandingPage */
+        TeamStandingPage: {
+            /** Items */
+            items: components["schemas"]["TeamStanding"][];
+            /**
+             * Next Cursor
+             * @default null
+             */
+            next_cursor: string | null;
+        };
+        /**
          * Ticket
          * @description What the spawner was given with a server's options, and as whom it would start it.
          */
@@ -4876,6 +5138,30 @@ export interface components {
              * Format: date-time
              */
             since: string;
+        };
+        /**
+         * Wanted
+         * @description One limit that somebody would like to have for a while.
+         */
+        Wanted: {
+            /** Team */
+            team: string;
+            kind: components["schemas"]["Kind"];
+            resource: components["schemas"]["Resource"];
+            /** Amount */
+            amount: number;
+            /**
+             * Per
+             * @default null
+             */
+            per?: string | null;
+            /**
+             * Until
+             * Format: date
+             */
+            until: string;
+            /** Reason */
+            reason: string;
         };
     };
     responses: never;
@@ -5948,6 +6234,231 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ShownQuota"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_quota_people: {
+        parameters: {
+            query?: {
+                /** @description Only this team. */
+                team?: string | null;
+                /** @description Part of the name. */
+                search?: string;
+                /** @description From so many percent of a limit on. */
+                over?: number;
+                /** @description By name, or who has used most first. */
+                sort?: "name" | "used";
+                /** @description Where the page before ended: its next_cursor. */
+                cursor?: string | null;
+                /** @description Items on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonStandingPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_quota_requests: {
+        parameters: {
+            query?: {
+                /** @description Only these. */
+                state?: components["schemas"]["RequestState"] | null;
+                /** @description Only your own. */
+                mine?: boolean;
+                /** @description Where the page before ended: its next_cursor. */
+                cursor?: string | null;
+                /** @description Items on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequestPage"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    ask_for_quota: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Wanted"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    approve_quota_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                request_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Approval"] | null;
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    decline_quota_request: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                request_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Decline"] | null;
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QuotaRequest"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_quota_teams: {
+        parameters: {
+            query?: {
+                /** @description Only this team. */
+                team?: string | null;
+                /** @description Part of the name. */
+                search?: string;
+                /** @description From so many percent of a limit on. */
+                over?: number;
+                /** @description By name, or who has used most first. */
+                sort?: "name" | "used";
+                /** @description Where the page before ended: its next_cursor. */
+                cursor?: string | null;
+                /** @description Items on a page. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamStandingPage"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
