@@ -181,6 +181,11 @@ class Element(Configurable):
     prices_file = Unicode(
         "", config=True, help="What things cost. Empty: `prices.yaml` in the data directory."
     )
+    care_file = Unicode(
+        "",
+        config=True,
+        help="What is tidied up, and when. Empty: `care.yaml` in the data.",
+    )
     teams_file = Unicode(
         "", config=True, help="Who is in which team. Empty: `teams.yaml` in the data directory."
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from element_jupyter.core.environments.keeping import Pin
@@ -166,6 +166,13 @@ def ended(record: RunRecord, state: RunState, reason: str, at: datetime) -> RunR
     if state not in NEXT[record.run.state]:
         return record
     return record.changed(state=state, reason=reason, finished_at=at, queue_position=None)
+
+
+def past_limit(run: Run, overrun_seconds: float | None, now: datetime) -> bool:
+    """Whether a run goes on so long after its time limit; its runner does not end it, then."""
+    if overrun_seconds is None or run.started_at is None:
+        return False
+    return now >= run.started_at + timedelta(seconds=run.time_limit_seconds + overrun_seconds)
 
 
 def ended_silently(

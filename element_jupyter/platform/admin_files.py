@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from element_jupyter.adapters.admin_files import AdminFile
 from element_jupyter.config import Element
+from element_jupyter.core.care.policy import CarePolicy
 from element_jupyter.core.ledger.prices import Prices
 from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.core.sizes import Sizes
@@ -34,6 +35,11 @@ def quotas(settings: Element) -> Callable[[], Quotas]:
 def prices(settings: Element) -> Callable[[], Prices]:
     """Return what says the prices that there are; found, and raises, as the sizes."""
     return _said(settings, settings.prices_file, "prices.yaml", Prices)
+
+
+def care(settings: Element) -> Callable[[], CarePolicy]:
+    """Return what says what is tidied up; found, and raises, as the sizes."""
+    return _said(settings, settings.care_file, "care.yaml", CarePolicy)
 
 
 def _said(settings: Element, elsewhere: str, name: str, kind: type[V]) -> Callable[[], V]:

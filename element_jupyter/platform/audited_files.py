@@ -92,6 +92,7 @@ def audited_files(settings: Element, data: Data, audit: Audit) -> AuditedFiles:
     """Return what looks at the files that the control plane goes by."""
     files = {
         "sizes.yaml": settings.sizes_file,
+        "care.yaml": settings.care_file,
         "quotas.yaml": settings.quotas_file,
         "prices.yaml": settings.prices_file,
     }

@@ -12,6 +12,7 @@ from element_jupyter.platform import lab_snapshot
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.composition import environments
 from element_jupyter.platform.hub_server import hub_server
+from element_jupyter.platform.lab_activity import LabActivity
 from element_jupyter.platform.lab_environments import NotebookEnvironments
 from element_jupyter.platform.lab_inspection import NotebookInspector
 from element_jupyter.platform.lab_resources import LabResources
@@ -61,6 +62,10 @@ class ElementExtension(ExtensionApp):
         root_of = SnapshotRoots(Data(element.data).snapshot_roots_file).root_of
         self._resources = LabResources(self.serverapp)
         self._metrics = ResourceMetrics(self._resources)
+        # where no Hub has started it, nobody stops it either
+        self._activity = LabActivity(self.serverapp, self._control_plane) if hub else None
+        if self._activity is not None:
+            self._resources.sampled = self._activity.sampled
         self.handlers += [
             (rf"/{MOUNT}/snapshots", SnapshotHandler, take),
             (rf"/{MOUNT}/snapshots/([^/]+)/origin", OriginHandler, {"root_of": root_of}),
@@ -73,8 +78,12 @@ class ElementExtension(ExtensionApp):
 
     async def _start_jupyter_server_extension(self, serverapp: Any) -> None:
         self._resources.start()
+        if self._activity is not None:
+            self._activity.start()
 
     async def stop_extension(self) -> None:
         self._metrics.close()
+        if self._activity is not None:
+            await self._activity.stop()
         await self._resources.stop()
         await self._control_plane.close()

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from element_jupyter.adapters.resources.processes import process_reader
 from element_jupyter.core.errors import NotFound
 from element_jupyter.core.resources.history import Series, points
 from element_jupyter.core.resources.samples import Death, DeathList, KernelDetails, Point, Sample
-from element_jupyter.platform.resource_sampler import Places, Sampler, history_clock
+from element_jupyter.platform.resource_sampler import Doing, Places, Sampler, history_clock
 from element_jupyter.server.running_kernels import RunningKernel, RunningKernels
 
 LISTENED_SECONDS: Final = 1.0
@@ -57,6 +57,8 @@ class LabResources:
         self._deaths: deque[tuple[float, Death]] = deque(maxlen=1000)
         self._details: dict[str, tuple[float, asyncio.Future[KernelDetails]]] = {}
         self._trouble = ""
+        self.sampled: Callable[[Doing], None] = lambda _: None
+        """Called on the event loop with what was done until each sample."""
         self.latest: Sample | None = None
         """None until there are two to compare."""
         self.death_counts: Counter[str] = Counter()
@@ -107,6 +109,8 @@ class LabResources:
         if first:
             return
         self.latest = sample
+        if self._sampler is not None:
+            self.sampled(self._sampler.doing)
         for listener in self._listeners:
             listener.hear("sample", event)
 

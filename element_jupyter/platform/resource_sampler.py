@@ -19,7 +19,13 @@ import psutil
 
 from element_jupyter.adapters.resources.cgroups import Cgroups
 from element_jupyter.core.resources.deaths import Evidence, KillCounts, judge
-from element_jupyter.core.resources.gpus import PATIENCE_SECONDS, GpuReader, memory_of
+from element_jupyter.core.resources.gpus import (
+    PATIENCE_SECONDS,
+    Gpu,
+    GpuReader,
+    busy_part,
+    memory_of,
+)
 from element_jupyter.core.resources.history import Measured, Series
 from element_jupyter.core.resources.limits import Limit, choose
 from element_jupyter.core.resources.metering import CounterMeter, CpuMeter
@@ -74,6 +80,18 @@ class Clocks:
     """Goes on then."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """What a server did since the sample before, apart from being there."""
+
+    busy_cores: float = 0.0
+    """By kernels that say that they are busy."""
+    other_cores: float = 0.0
+    """By all else but the server's own process: terminals, workers, idle kernels."""
+    gpu: float | None = None
+    """The part of the time in which its processes used a GPU; None where that is not told."""
+
+
 class Sampler:
     """One for a server; `measure` is called by one thread at a time."""
 
@@ -100,6 +118,8 @@ class Sampler:
         self._meters: dict[str, CpuMeter] = {}
         self._server_meter = CpuMeter(self._machine_cores)
         self._group_meter = CounterMeter(self._machine_cores)
+        self._own_meter = CpuMeter(self._machine_cores)
+        self.doing = Doing()
         self._kills = KillCounts()
         self._before: float | None = None
         self._last_known: dict[str, tuple[int, ServerUsage]] = {}
@@ -157,6 +177,7 @@ class Sampler:
             ),
             kernels=tuple(found),
         )
+        self.doing = self._doing(sample, owned, gpus, at)
         # the first tells no processor time, so it is none to remember
         if self._before is not None:
             self._remember(sample, listed)
@@ -165,6 +186,25 @@ class Sampler:
             name: known for name, known in self._last_known.items() if name in listed
         } | {kernel.kernel_id: (kernel.memory_bytes, sample.server) for kernel in found}
         return sample
+
+    def _doing(
+        self,
+        sample: Sample,
+        owned: Mapping[str, list[Process]],
+        gpus: tuple[Gpu, ...],
+        at: float,
+    ) -> Doing:
+        own = [each for each in owned.get(_SERVER, ()) if each.pid == os.getpid()]
+        own_cores = self._own_meter.cores(own, at, None)
+        busy_cores = sum(
+            each.cpu_cores for each in sample.kernels if each.execution_state == "busy"
+        )
+        pids = {process.pid for processes in owned.values() for process in processes}
+        return Doing(
+            busy_cores=busy_cores,
+            other_cores=max(0.0, sample.server.cpu_cores - busy_cores - own_cores),
+            gpu=busy_part(gpus, pids),
+        )
 
     def _kernel(
         self, kernel: RunningKernel, processes: list[Process], at: float, gpu_bytes: int | None

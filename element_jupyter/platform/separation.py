@@ -107,7 +107,13 @@ def share(path: Path, account: ServiceAccount | None) -> None:
 def _control_plane(config: Element, data: Data, account: ServiceAccount) -> ServiceAccount | None:
     if (configuration := data.root / "element_config.py").is_file():
         share(configuration, account)
-    files = (config.sizes_file, config.quotas_file, config.prices_file, config.environments_dir)
+    files = (
+        config.sizes_file,
+        config.quotas_file,
+        config.care_file,
+        config.prices_file,
+        config.environments_dir,
+    )
     given = [Path(each) for each in files if each]
     used = config.environment_store if config.environments else ""
     elsewhere = [Path(used)] if used else []

@@ -42,7 +42,6 @@ from element_jupyter.adapters.sql.allocation_store import SqlAllocations
 from element_jupyter.adapters.sql.audit_log import SqlAuditLog
 from element_jupyter.adapters.sql.database import connect, migrate
 from element_jupyter.adapters.sql.fire_store import SqlFireStore
-from element_jupyter.adapters.sql.notice_store import SqlNotices
 from element_jupyter.adapters.sql.run_store import SqlRunStore
 from element_jupyter.adapters.sql.running import SqlRunning
 from element_jupyter.adapters.sql.upload_store import SqlUploads
@@ -56,6 +55,7 @@ from element_jupyter.core.teams import Level
 from element_jupyter.platform.admin_files import sizes
 from element_jupyter.platform.advice import adviser
 from element_jupyter.platform.audited_files import audited_files
+from element_jupyter.platform.care import care_of
 from element_jupyter.platform.collection import keep_collecting
 from element_jupyter.platform.data import Data
 from element_jupyter.platform.environments.pins import EnvironmentPins
@@ -77,7 +77,6 @@ from element_jupyter.service.fires import Fires
 from element_jupyter.service.job_checks import JobChecks
 from element_jupyter.service.jobs import Jobs
 from element_jupyter.service.mounted import LOOPBACK, Mounted
-from element_jupyter.service.notices import Notices
 from element_jupyter.service.owners import Owners
 from element_jupyter.service.quotas import QuotaKeeper
 from element_jupyter.service.run_files import RunFiles
@@ -248,12 +247,14 @@ async def _composed(
     )
     audit = Audit(SqlAuditLog(engine), data.control_plane / "audit-pending.jsonl", _now)
     await audit.catch_up()
+    tidying = care_of(settings, engine, servers, audit, _now)
     watching: list[tuple[str, Coroutine[Any, Any, None]]] = [
         ("watch job files", files.watch()),
         ("verify the audit", audit.keep_checking()),
         ("count the ledger", books.keep_counting()),
         ("collect blobs", keep_collecting(blobs, files, run_store, uploads)),
         ("audit files", audited_files(settings, data, audit).keep_looking()),
+        *tidying.loops(),
     ]
     if servers is not None:
         watching.append(("compare allocations", keeper.keep_comparing(servers)))
@@ -289,9 +290,10 @@ async def _composed(
             policies=policy,
             quota_requests=requests,
             quota_standings=standings,
-            notices=Notices(SqlNotices(engine), _now),
             ledger=books,
             running=Running(SqlRunning(engine), runs, keeper, known_sizes, servers),
+            notices=tidying.notices,
+            care=tidying.servers,
             hub=hub is not None,
             launches=hub_runs,
         ),

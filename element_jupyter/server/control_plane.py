@@ -87,8 +87,8 @@ class ControlPlane:
 
     async def post(
         self, path: str, body: Mapping[str, object], *, token: str | None = None
-    ) -> None:
-        """Post a small document of the Jupyter server's own; its answer matters only as a refusal.
+    ) -> bytes:
+        """Post a small document of the Jupyter server's own; return the answer.
 
         `token` is as in `ask`.
 
@@ -111,6 +111,7 @@ class ControlPlane:
                     f"The Element platform answered with status {answer.status_code}.", "Try again."
                 ) from error
             raise ElementError.from_problem(problem)
+        return said
 
     async def _send(
         self,

@@ -41,6 +41,9 @@ class RunSettings:
     """How long a process may take until it is first heard of."""
     kill_after_seconds: float = 10.0
     """How long after its grace a run that was told to stop is killed."""
+    overrun_seconds: float = 600.0
+    """How long after its time limit a run is ended that has not ended by itself: a runner ends it,
+    saves it and hands over what it left, unless the runner itself hangs."""
     blob_url: str | None = None
     """Where runners find locks."""
     data_directory: Path | None = None
@@ -51,6 +54,11 @@ class RunSettings:
     For runners that this machine does not start. One of its own may be older than its limit, when
     the machine has slept.
     """
+
+    @property
+    def overrun(self) -> float | None:
+        """How long a run may be over its limit; None where the time itself may have jumped."""
+        return self.overrun_seconds if self.tokens_expire else None
 
 
 class JobSource(Protocol):
@@ -77,7 +85,7 @@ class RunStore(Protocol):
     async def admit(
         self, capacity: int, until: datetime, claims: Mapping[str, Claim] | None = None
     ) -> Admitted: ...
-    async def renew(self, run_id: str, until: datetime) -> Run: ...
+    async def renew(self, run_id: str, until: datetime, overrun: float | None = None) -> Run: ...
     async def renew_all(self, until: datetime) -> None: ...
     async def get(self, run_id: str) -> RunRecord | None: ...
     async def token(self, run_id: str) -> TokenRecord | None: ...

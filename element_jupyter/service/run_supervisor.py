@@ -20,7 +20,7 @@ from typing import Any, Final, TypeVar
 
 from element_jupyter.core.admission import Queue, Turn, told
 from element_jupyter.core.errors import Conflict, ElementError, Unavailable
-from element_jupyter.core.progress import RunRecord, ended, ended_silently
+from element_jupyter.core.progress import RunRecord, ended, ended_silently, past_limit
 from element_jupyter.core.provisioning import ProcessExit, ProcessRef, Provisioner
 from element_jupyter.core.quotas.allocations import Claim
 from element_jupyter.core.runs import Run, RunSpec, RunState
@@ -432,8 +432,10 @@ class Supervisor:
                 if record.run.state is RunState.STARTING
                 else f"for {settings.lease_seconds:g} seconds"
             )
-            reason = f"The runner was not heard of {limit}."
-            await self._give_up(run_id, process, RunState.LOST, reason)
+            state, reason = RunState.LOST, f"The runner was not heard of {limit}."
+            if past_limit(record.run, settings.overrun, datetime.now(UTC)):
+                state, reason = RunState.FAILED, "It ran past its time limit, and was killed."
+            await self._give_up(run_id, process, state, reason)
 
     async def _give_up(
         self, run_id: str, process: ProcessRef | None, state: RunState, reason: str

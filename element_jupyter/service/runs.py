@@ -334,7 +334,7 @@ class Runs:
         """
         until = datetime.now(UTC) + timedelta(seconds=self._settings.lease_seconds)
         with self._heard():
-            run = await self._store.renew(run_id, until)
+            run = await self._store.renew(run_id, until, self._settings.overrun)
         stop = run.state.ended or run.stop_requested_at is not None
         return Heartbeat(stop=stop, reason=run.reason if stop else "")
 

@@ -16,6 +16,7 @@ from element_jupyter.core.snapshots import Blobs, SnapshotLimits
 if TYPE_CHECKING:
     from element_jupyter.service.advice import Adviser
     from element_jupyter.service.audit import Audit
+    from element_jupyter.service.care import ServerCare
     from element_jupyter.service.fires import Fires
     from element_jupyter.service.jobs import Jobs
     from element_jupyter.service.ledger import Ledger
@@ -66,6 +67,7 @@ class Services:
     notices: Notices
     ledger: Ledger
     running: Running
+    care: ServerCare
     hub: bool = False
     """Whether people sign in at a Hub."""
     launches: Launches | None = None

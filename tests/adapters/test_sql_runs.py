@@ -201,6 +201,18 @@ async def test_leases_are_renewed_expire_and_tell_when(store):
     assert (await store.renew(run_id, LATER)).state is RunState.LOST
 
 
+async def test_a_lease_is_renewed_no_further_than_a_little_over_the_time_limit(store):
+    run_id = await add(store, a_run(time_limit_seconds=60))
+    await store.admit(1, AT)
+    await store.change(run_id, lambda record: record.changed(state=RunState.RUNNING, started_at=AT))
+    await store.renew(run_id, AT + timedelta(seconds=30), 10)
+    assert await store.next_deadline() == AT + timedelta(seconds=30)
+    await store.renew(run_id, AT + timedelta(seconds=90), 10)
+    assert await store.next_deadline() == AT + timedelta(seconds=70)
+    await store.renew(run_id, AT + timedelta(seconds=90))  # where the time may have jumped
+    assert await store.next_deadline() == AT + timedelta(seconds=90)
+
+
 async def test_pages_hold_every_run_once_newest_first_and_filter(store):
     ids = [
         await add(store, job=f"sales/job-{n % 2}", created_at=AT + timedelta(seconds=n // 3))

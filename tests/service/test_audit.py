@@ -38,6 +38,7 @@ NOT_ON_RECORD = {
     "POST /runs/{run_id}/ended": "the Hub's part of ending a run",
     "POST /audit": "it is itself the putting on record",
     "POST /usage/readings": "what the Hub's meters say, and in the ledger",
+    "POST /activity": "a server's own report",
     "POST /allocations": "the Hub's part of starting a server, and in the ledger",
     "POST /allocations/{allocation_id}/release": "the Hub's part of ending one",
 }

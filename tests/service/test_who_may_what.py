@@ -59,7 +59,9 @@ POST /audit                                      401 401 403 403 403 403 403 403
 POST /allocations                                401 401 403 403 403 403 403 403 403 204 403 403
 POST /allocations run                            401 401 403 403 403 403 403 403 403 403 403 403
 POST /allocations/{allocation_id}/release        401 401 403 403 403 403 403 403 403 204 403 403
+GET /care                                        401 401 403 403 403 403 403 200 403 403 403 403
 GET /notices                                     401 401 403 200 200 200 200 200 200 403 403 403
+POST /activity                                   401 401 403 200 200 200 200 200 200 403 403 403
 POST /notices/{notice_id}/keep                   401 401 403 404 404 404 404 404 404 403 403 403
 GET /running                                     401 401 403 200 200 200 200 200 200 403 403 403
 GET /queue                                       401 401 403 200 200 200 200 200 200 403 403 403
@@ -163,6 +165,7 @@ BODIES: dict[str, Any] = {
         "snapshot_id": "0" * 64,  # 400: one may, but for that
     },
     "POST /runs notebook-of-oneself": {"notebook": "sales.ipynb", "snapshot_id": "0" * 64},
+    "POST /activity": {"input_seconds_ago": 3},
     "POST /runs/{run_id}/events": {"events": []},
     "POST /runs/{run_id}/launch": {"ticket": "made up", "person": "mia"},
     "POST /runs/{run_id}/ended": {},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -91,7 +92,15 @@ class HubServers:
         Raises:
             Unavailable: the Hub does not answer.
         """
-        found: set[tuple[str, str]] = set()
+        return set(await self.last_activity())
+
+    async def last_activity(self) -> dict[tuple[str, str], datetime]:
+        """Return when the servers that run were last used, as the Hub knows it.
+
+        Raises:
+            Unavailable: the Hub does not answer.
+        """
+        found: dict[tuple[str, str], datetime] = {}
         offset = 0
         while True:
             page = {"state": "active", "limit": _PAGE, "offset": offset}
@@ -100,7 +109,10 @@ class HubServers:
                 raise _refusal(answer.status_code, _sentence(answer))
             people = answer.json()
             for person in people:
-                found.update((person["name"], name) for name in person.get("servers") or {})
+                for name, server in (person.get("servers") or {}).items():
+                    said = server.get("last_activity") or server.get("started")
+                    at = datetime.fromisoformat(said) if said else datetime.now(UTC)
+                    found[person["name"], name] = at
             if len(people) < _PAGE:
                 return found
             offset += _PAGE

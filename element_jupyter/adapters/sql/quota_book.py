@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from element_jupyter.adapters.sql.schema import allocations
+from element_jupyter.adapters.sql.schema import activity, allocations
 from element_jupyter.core.quotas.allocations import Allocation, AllocationKind, Claim
 from element_jupyter.core.quotas.checking import (
     Amounts,
@@ -226,10 +226,17 @@ async def close(
     """Write down an end; False when it was written already, or nothing is known of it."""
     columns = allocations.c
     values: dict[str, Any] = {name: value for name, value in used.items() if value is not None}
+    ending = activity.c.ending
+    told = select(ending).where(activity.c.allocation_id == id_, ending != "").scalar_subquery()
     closed = await connection.execute(
         update(allocations)
         .where(columns.id == id_, columns.ended_at.is_(None))
-        .values(ended_at=func.greatest(columns.begun_at, ended_at), ended_how=how[:500], **values)
+        .values(
+            ended_at=func.greatest(columns.begun_at, ended_at),
+            # why the platform has stopped it says more than how its process ended
+            ended_how=func.coalesce(told, how[:500]),
+            **values,
+        )
     )
     return bool(closed.rowcount)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, func, null, select
 
 from element_jupyter.adapters.sql.schema import run_documents, runs
 from element_jupyter.core.progress import RunRecord
@@ -22,6 +22,14 @@ _OWN: Final = (
 """Columns that are the record's, not the run's."""
 
 _RUN: Final = tuple(name for name in Run.model_fields if name in runs.c)
+
+
+def over_limit(seconds: float | None) -> ColumnElement[Any]:
+    """Return the moment so long after a run's time limit; NULL before it runs, and for None."""
+    if seconds is None:
+        return null()
+    allowed = func.make_interval(0, 0, 0, 0, 0, 0, runs.c.time_limit_seconds + seconds)
+    return runs.c.started_at + allowed
 
 
 def select_records() -> Select[Any]:

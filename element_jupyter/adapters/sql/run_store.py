@@ -32,6 +32,7 @@ from element_jupyter.adapters.sql.fire_store import fire_ran, fire_refused, fire
 from element_jupyter.adapters.sql.quota_book import Book, close, with_time
 from element_jupyter.adapters.sql.run_rows import (
     document_values,
+    over_limit,
     record_of,
     run_values,
     select_records,
@@ -275,15 +276,17 @@ class SqlRunStore:
             )
             return Admitted([record_of(row) for row in found], refused)
 
-    async def renew(self, run_id: str, until: datetime) -> Run:
-        """Renew a live run's lease and return the run as it is.
+    async def renew(self, run_id: str, until: datetime, overrun: float | None = None) -> Run:
+        """Renew a live run's lease, no further than so many seconds over its limit; return it.
 
         Raises:
             NotFound: there is no such run.
         """
         async with transaction(self._engine) as connection:
             await connection.execute(
-                update(runs).where(runs.c.run_id == run_id, executing).values(lease_until=until)
+                update(runs)
+                .where(runs.c.run_id == run_id, executing)
+                .values(lease_until=func.least(until, over_limit(overrun)))
             )
             row = (
                 await connection.execute(select_records().where(runs.c.run_id == run_id))

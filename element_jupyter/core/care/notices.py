@@ -140,3 +140,11 @@ class NoticeStore(Protocol):
     async def keep(self, id_: str, until: datetime, at: datetime) -> bool:
         """Hold off what a notice is about, and end the notice; False when it was over."""
         ...
+
+    async def end(self, about: str, at: datetime, *kinds: NoticeKind) -> None:
+        """End the notices about something that is not so any more; without kinds, all."""
+        ...
+
+    async def forget(self, before: datetime) -> None:
+        """Remove what was over before a moment."""
+        ...

@@ -61,3 +61,18 @@ def memory_of(gpus: tuple[Gpu, ...], pids: set[int]) -> int | None:
     if not uses and not all(gpu.processes_known for gpu in gpus):
         return None
     return sum(use for use in uses if use is not None)
+
+
+def busy_part(gpus: tuple[Gpu, ...], pids: set[int]) -> float | None:
+    """Return for how much of the time processes kept a device busy, of the busiest of them.
+
+    Where a driver does not tell processes apart, what anybody does on a device counts.
+    """
+    parts = []
+    for gpu in gpus:
+        ours = [gpu.processes[pid].utilization for pid in pids & gpu.processes.keys()]
+        if gpu.processes_known and None not in ours:
+            parts.append(min(1.0, sum(part for part in ours if part is not None)))
+        elif gpu.utilization is not None:
+            parts.append(gpu.utilization)
+    return max(parts) if parts else None

@@ -46,6 +46,7 @@ def hub_components(  # noqa: PLR0917 - what they are made of
         directory.mkdir(mode=0o700, exist_ok=True)
     share(data.proxy, accounts.proxy)
     for name, elsewhere in (
+        ("care.yaml", settings.care_file),
         ("quotas.yaml", settings.quotas_file),
         ("prices.yaml", settings.prices_file),
         ("sizes.yaml", settings.sizes_file),

@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Say what your server at the Hub does; counts for that server only, until it is too old */
+        post: operations["report_activity"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/advice": {
         parameters: {
             query?: never;
@@ -152,6 +169,23 @@ export interface paths {
         get?: never;
         /** Store a blob: a file of a snapshot, or, as the last, its manifest */
         put: operations["put_blob"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/care": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what is tidied up and when, and how the servers stand that run */
+        get: operations["show_care"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -1172,6 +1206,68 @@ export interface components {
             as_admin?: boolean;
         };
         /**
+         * ActivityAnswer
+         * @description What a server is told when it has reported.
+         */
+        ActivityAnswer: {
+            /**
+             * Notices
+             * @default []
+             */
+            notices: components["schemas"]["Notice"][];
+            /**
+             * Report Every Seconds
+             * @default null
+             */
+            report_every_seconds: number | null;
+        };
+        /**
+         * ActivityReport
+         * @description What a server has done since its last report, as it says itself.
+         */
+        ActivityReport: {
+            /**
+             * Server
+             * @default
+             */
+            server?: string;
+            /**
+             * Input Seconds Ago
+             * @default null
+             */
+            input_seconds_ago?: number | null;
+            /**
+             * Busy Kernels
+             * @default 0
+             */
+            busy_kernels?: number;
+            /**
+             * Busy Cores
+             * @default 0
+             */
+            busy_cores?: number;
+            /**
+             * Other Cores
+             * @default 0
+             */
+            other_cores?: number;
+            /**
+             * Terminals
+             * @default 0
+             */
+            terminals?: number;
+            /**
+             * Connections
+             * @default 0
+             */
+            connections?: number;
+            /**
+             * Gpu
+             * @default null
+             */
+            gpu?: number | null;
+        };
+        /**
          * Advice
          * @description What is enough for the next run; null with the reason when that cannot be said.
          */
@@ -1659,6 +1755,60 @@ export interface components {
          */
         By: "person" | "team" | "job" | "notebook" | "size" | "kind" | "day" | "month";
         /**
+         * CarePolicy
+         * @description What `care.yaml` says.
+         */
+        CarePolicy: {
+            /**
+             * @default {
+             *       "stop_idle": true,
+             *       "idle": 7200,
+             *       "idle_with_gpu": 1800,
+             *       "busy_without_work": 43200,
+             *       "unreported": 86400,
+             *       "max_age": null,
+             *       "warning": 600,
+             *       "keep": 3600,
+             *       "gpu_unused": 1800,
+             *       "gpu_unused_then": "tell"
+             *     }
+             */
+            editors: components["schemas"]["Editors"];
+            /** Teams */
+            teams: {
+                [key: string]: components["schemas"]["SomeEditors"];
+            };
+            /**
+             * @default {
+             *       "keep": null,
+             *       "keep_failed": null,
+             *       "keep_successes": 3,
+             *       "trash": 1209600
+             *     }
+             */
+            runs: components["schemas"]["RunOutputs"];
+            /**
+             * @default {
+             *       "unused": 7776000
+             *     }
+             */
+            environments: components["schemas"]["Environments"];
+            /**
+             * Report Every
+             * @default 60
+             */
+            report_every: number;
+        };
+        /**
+         * CareShown
+         * @description The policy in force, and how the servers stand that run.
+         */
+        CareShown: {
+            policy: components["schemas"]["CarePolicy"];
+            /** Servers */
+            servers: components["schemas"]["ServerStanding"][];
+        };
+        /**
          * CatchUp
          * @description What happens to fires that came due while nothing could run them.
          * @enum {string}
@@ -1971,6 +2121,63 @@ export interface components {
             digests: string[];
         };
         /**
+         * Editors
+         * @description When editors, and the servers of teams, are stopped.
+         */
+        Editors: {
+            /**
+             * Stop Idle
+             * @default true
+             */
+            stop_idle: boolean;
+            /**
+             * Idle
+             * @default 7200
+             */
+            idle: number;
+            /**
+             * Idle With Gpu
+             * @default 1800
+             */
+            idle_with_gpu: number;
+            /**
+             * Busy Without Work
+             * @default 43200
+             */
+            busy_without_work: number;
+            /**
+             * Unreported
+             * @default 86400
+             */
+            unreported: number | null;
+            /**
+             * Max Age
+             * @default null
+             */
+            max_age: number | null;
+            /**
+             * Warning
+             * @default 600
+             */
+            warning: number;
+            /**
+             * Keep
+             * @default 3600
+             */
+            keep: number;
+            /**
+             * Gpu Unused
+             * @default 1800
+             */
+            gpu_unused: number | null;
+            /**
+             * Gpu Unused Then
+             * @default tell
+             * @enum {string}
+             */
+            gpu_unused_then: "tell" | "stop";
+        };
+        /**
          * Effects
          * @description What a change of the quotas would do; what runs goes on in any case.
          */
@@ -2031,6 +2238,17 @@ export interface components {
              * @default null
              */
             link: string | null;
+        };
+        /**
+         * Environments
+         * @description When environments that nothing uses are removed; they are built again when needed.
+         */
+        Environments: {
+            /**
+             * Unused
+             * @default 7776000
+             */
+            unused: number | null;
         };
         /** Event */
         Event: components["schemas"]["RunStarted"] | components["schemas"]["CellStarted"] | components["schemas"]["Output"] | components["schemas"]["CellFinished"] | components["schemas"]["Usage"] | components["schemas"]["Recorded"] | components["schemas"]["NotebookSaved"] | components["schemas"]["Note"] | components["schemas"]["StateChanged"] | components["schemas"]["RunFinished"];
@@ -4006,6 +4224,32 @@ export interface components {
                 [key: string]: components["schemas"]["JsonValue"];
             };
         };
+        /**
+         * RunOutputs
+         * @description How long outputs of runs are kept; what happened is kept for ever.
+         */
+        RunOutputs: {
+            /**
+             * Keep
+             * @default null
+             */
+            keep: number | null;
+            /**
+             * Keep Failed
+             * @default null
+             */
+            keep_failed: number | null;
+            /**
+             * Keep Successes
+             * @default 3
+             */
+            keep_successes: number;
+            /**
+             * Trash
+             * @default 1209600
+             */
+            trash: number;
+        };
         /** RunPage */
         RunPage: {
             /** Items */
@@ -4450,6 +4694,48 @@ export interface components {
         /** ScheduleInput */
         ScheduleInput: components["schemas"]["CronInput"] | components["schemas"]["OnceInput"] | components["schemas"]["OnAssetInput"];
         /**
+         * ServerStanding
+         * @description What is known of a server that runs.
+         */
+        ServerStanding: {
+            /** Allocation Id */
+            allocation_id: string;
+            /** Person */
+            person: string;
+            /** Server */
+            server: string;
+            /** Team */
+            team: string;
+            /** Size */
+            size: string;
+            /**
+             * Begun At
+             * Format: date-time
+             */
+            begun_at: string;
+            /**
+             * Active At
+             * Format: date-time
+             */
+            active_at: string;
+            /** Reported At */
+            reported_at: string | null;
+            /** Working */
+            working: boolean;
+            /** Busy */
+            busy: boolean;
+            /** Connections */
+            connections: number;
+            /** Kept Until */
+            kept_until: string | null;
+            /** Warned At */
+            warned_at: string | null;
+            /** Stops At */
+            stops_at: string | null;
+            /** Why */
+            why: string;
+        };
+        /**
          * ShownHolding
          * @description What a person or a team keeps, and what they may.
          */
@@ -4585,6 +4871,62 @@ export interface components {
             cpu_cores_p95: number | null;
             /** Gpu Share Most */
             gpu_share_most: number | null;
+        };
+        /**
+         * SomeEditors
+         * @description What is different for the editors of a team.
+         */
+        SomeEditors: {
+            /**
+             * Stop Idle
+             * @default null
+             */
+            stop_idle: boolean | null;
+            /**
+             * Idle
+             * @default null
+             */
+            idle: number | null;
+            /**
+             * Idle With Gpu
+             * @default null
+             */
+            idle_with_gpu: number | null;
+            /**
+             * Busy Without Work
+             * @default null
+             */
+            busy_without_work: number | null;
+            /**
+             * Unreported
+             * @default null
+             */
+            unreported: number | null;
+            /**
+             * Max Age
+             * @default null
+             */
+            max_age: number | null;
+            /**
+             * Warning
+             * @default null
+             */
+            warning: number | null;
+            /**
+             * Keep
+             * @default null
+             */
+            keep: number | null;
+            /**
+             * Gpu Unused
+             * @default null
+             */
+            gpu_unused: number | null;
+            /**
+             * Gpu Unused Then
+             * @default null
+             */
+            gpu_unused_then: ("tell" | "stop") | null;
         };
         /**
          * Spent
@@ -5172,6 +5514,39 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    report_activity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ActivityReport"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ActivityAnswer"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_advice: {
         parameters: {
             query?: {
@@ -5549,6 +5924,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show_care: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CareShown"];
+                };
             };
             /** @description What went wrong, and what to do about it. */
             default: {

@@ -1,0 +1,50 @@
+"""Care, composed: what tidies up, and the loops in which it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from element_jupyter.adapters.hub.servers import HubServers
+from element_jupyter.adapters.sql.activity_store import SqlActivity
+from element_jupyter.adapters.sql.notice_store import SqlNotices
+from element_jupyter.config import Element
+from element_jupyter.platform.admin_files import care
+from element_jupyter.service.audit import Audit
+from element_jupyter.service.care import ServerCare
+from element_jupyter.service.notices import Notices
+
+Work = tuple[str, Coroutine[Any, Any, None]]
+
+
+@dataclass(frozen=True)
+class Care:
+    """The parts of care."""
+
+    notices: Notices
+    servers: ServerCare
+    _hub: HubServers | None
+
+    def loops(self) -> list[Work]:
+        """Return what goes on for as long as the control plane does."""
+        found: list[Work] = []
+        if self._hub is not None:
+            found.append(("look for what is idle", self.servers.keep_looking(self._hub)))
+        return found
+
+
+def care_of(
+    settings: Element,
+    engine: AsyncEngine,
+    hub: HubServers | None,
+    audit: Audit,
+    now: Callable[[], datetime],
+) -> Care:
+    """Compose what tidies up."""
+    told = SqlNotices(engine)
+    servers = ServerCare(SqlActivity(engine), told, care(settings), audit.record, now)
+    return Care(Notices(told, now), servers, hub)
