@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import AsyncIterator
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from element_jupyter.core.audit import AuditEntry
+from element_jupyter.service.spreadsheets import csv_row
 
 _FIELDS: Final = tuple(AuditEntry.model_fields)
 _TOGETHER: Final = 500
@@ -30,27 +28,14 @@ async def exported(
     entries: AsyncIterator[AuditEntry], wanted: ExportFormat
 ) -> AsyncIterator[bytes]:
     """Yield the file, piece by piece."""
-    lines: list[str] = [_row(_FIELDS)] if wanted is ExportFormat.CSV else []
+    lines: list[str] = [csv_row(_FIELDS)] if wanted is ExportFormat.CSV else []
     async for entry in entries:
         if wanted is ExportFormat.CSV:
             said = entry.model_dump(mode="json")
-            lines.append(_row([_cell(said[name]) for name in _FIELDS]))
+            lines.append(csv_row(said[name] for name in _FIELDS))
         else:
             lines.append(entry.model_dump_json() + "\n")
         if len(lines) >= _TOGETHER:
             yield "".join(lines).encode()
             lines = []
     yield "".join(lines).encode()
-
-
-def _row(cells: Any) -> str:
-    line = io.StringIO()
-    csv.writer(line).writerow(cells)
-    return line.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
-    # a spreadsheet would take it for a formula, which others may have written
-    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -127,6 +127,10 @@ class Ledger:
 
     # ------------------------------------------------------------------------------ reports
 
+    def month(self) -> tuple[date, date]:
+        """Return the first days of the month that it is, and of the one after."""
+        return month_of(datetime.now(UTC), self._prices().timezone)
+
     async def report(self, asked: Asked) -> UsageReport:
         """Return the whole report.
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from element_jupyter.service.pages import mine, quotas
+from element_jupyter.service.pages import audit, mine, queue, quotas, running, usage
 from element_jupyter.service.pages.view import View
 
-PAGES: Final[tuple[View, ...]] = (*mine.PAGES, *quotas.PAGES)
+PAGES: Final[tuple[View, ...]] = (
+    *mine.PAGES,
+    *quotas.PAGES,
+    *usage.PAGES,
+    *running.PAGES,
+    *queue.PAGES,
+    *audit.PAGES,
+)

@@ -59,6 +59,7 @@ class Frame:
             "percent": percent,
             "bytes": size_in_words,
             "coded": coded,
+            "duration": duration,
         }
         self._templates.globals |= {"prefix": SERVICE_PREFIX, "static": static_path()}
 
@@ -137,3 +138,15 @@ def size_in_words(size_bytes: float | None) -> str:
             return amount(size_bytes, unit)
         size_bytes /= 1024
     return amount(size_bytes, "TiB")
+
+
+def duration(seconds: float) -> str:
+    """Write how long something took, in the two largest units that it has."""
+    minutes, hours, days = seconds / 60, seconds / 3600, seconds / 86400
+    if seconds < 60:
+        return f"{seconds:.0f}\u202fs"
+    if hours < 1:
+        return f"{minutes:.0f}\u202fmin"
+    if days < 2:
+        return f"{int(hours)}\u202fh {int(minutes) % 60}\u202fmin"
+    return f"{int(days)}\u202fd {int(hours) % 24}\u202fh"
