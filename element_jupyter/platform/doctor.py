@@ -32,6 +32,7 @@ from element_jupyter.core.values import Value
 from element_jupyter.platform.control_groups import control_groups
 from element_jupyter.platform.data import FORMAT, NEEDED_BYTES, Data
 from element_jupyter.platform.ports import LOOPBACK, is_free, kept_ports
+from element_jupyter.platform.published_quotas import PublishedQuotas
 from element_jupyter.platform.state import is_running, read_state
 
 PACKAGES: Final = (
@@ -122,6 +123,7 @@ class _Examination:
             self.git(),
             self.limits(),
             self.accounts(),
+            self.quotas(),
             self.platform(),
         )
 
@@ -409,6 +411,23 @@ class _Examination:
                 "`element up` says why when it starts; most often its data directory, or Python, "
                 "is where no other account may go: element up --data /var/lib/element",
             )
+
+    def quotas(self) -> Iterator[Finding]:
+        file = self._config.quotas_file or str(self._data.root / "quotas.yaml")
+        try:
+            differs = PublishedQuotas(self._config, self._data).file_differs()
+        except ElementError as error:
+            yield _warn("quotas", error.message, error.hint or f"Mend {file}.")
+            return
+        if differs:
+            yield _warn(
+                "quotas",
+                f"{file} says something else than counts: quotas were changed in another way.",
+                f"`element quota apply -f {file}` makes what it says count, "
+                f"`element quota export > {file}` writes down what counts.",
+            )
+        elif differs is not None:
+            yield _ok("quotas", f"{file} says what counts.")
 
     def platform(self) -> Iterator[Finding]:
         if self._running is None:

@@ -11,6 +11,7 @@ from element_jupyter import config
 from element_jupyter.core.quotas.policies import Origin, QuotasVersion
 from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.platform.data import Data
+from element_jupyter.platform.doctor import examine
 from element_jupyter.platform.published_quotas import PublishedQuotas
 
 FILE = Quotas.model_validate({"quotas": [{"who": "everyone", "at_once": {"gpu": 1}}]})
@@ -38,6 +39,21 @@ def test_the_file_counts_until_something_is_published_and_after_it_is_taken_back
     assert hub.file_differs() is False
     plane.write(None)
     assert hub.in_force() == CHANGED  # which the file says now
+
+
+def test_the_doctor_says_that_the_file_differs_and_what_to_do(settings):
+    def found() -> list[str]:
+        about = [each for each in examine(settings) if each.check == "quotas"]
+        return [f"{each.verdict}: {each.message} {each.hint}" for each in about]
+
+    assert found() == []
+    PublishedQuotas(settings, Data(settings.data)).write(VERSION)
+    [said] = found()
+    assert said.startswith("warn: ")
+    assert "element quota apply -f" in said
+    assert "element quota export >" in said
+    (settings.data / "quotas.yaml").write_text("quotas: [{who: 'team:ml', at_once: {gpu: 4}}]")
+    assert found()[0].startswith("ok: ")
 
 
 def link(path, tmp_path):
