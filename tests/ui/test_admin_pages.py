@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -388,3 +389,75 @@ def test_markup_in_a_reason_is_shown_and_not_run(pages, browser):
                 f"{PAGES}{path}?{urlencode({'search' if path == 'quotas' else 'cursor': each})}"
             )
         assert page.evaluate("window.ran") is None
+
+
+# ------------------------------------------------------------------------- people and requests
+
+
+def test_people_are_found_with_what_they_may_use_and_where_that_comes_from(pages, browser):
+    quotas_are(pages, QUOTAS)
+    with pages.window(browser, pages.root) as page:
+        page.goto(f"{PAGES}people")
+        people = page.locator("#standing tbody tr")
+        expect(people.filter(has_text=SAM)).to_be_visible()
+        page.get_by_label("Search by name").fill(MAX)
+        page.keyboard.press("Enter")
+        expect(people).to_have_count(1)
+        people.get_by_text("3 limits").click()
+        expect(people).to_contain_text("GPUs at once: 0 of 2 GPUs, for ml")
+        expect(people).to_contain_text("from the limit of a member of the team 'ml'")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        lines = Path(download.value.path()).read_text().splitlines()
+        assert lines[0].startswith("name,kind,resource,window,team,limit,used")
+        assert len(lines) == 4
+        page.get_by_label("Used", exact=True).select_option("over 80 %")
+        expect(page.get_by_text("Nobody fits that.")).to_be_visible()
+        page.get_by_role("link", name="Teams", exact=True).click()
+        expect(people.filter(has_text="ml")).to_contain_text("1 limit")
+
+
+def test_a_lead_sees_the_people_of_the_team_and_nobody_else(pages, browser):
+    with pages.window(browser, LENA) as page:
+        page.goto(f"{PAGES}people")
+        people = page.locator("#standing tbody tr")
+        expect(people.filter(has_text=MAX)).to_be_visible()
+        expect(people.filter(has_text=SAM)).to_have_count(0)
+    with pages.window(browser, MAX) as page:
+        for path in ("people", "people/csv", "people/requests"):
+            assert page.goto(f"{PAGES}{path}").status == 403
+
+
+def test_who_asks_for_more_gets_it_from_a_lead_and_sees_the_answer(pages, browser):
+    quotas_are(pages, QUOTAS)
+    with pages.window(browser, MAX) as asking, pages.window(browser, LENA) as deciding:
+        for gpus in ("4", "8"):
+            asking.goto(PAGES)
+            asking.get_by_role("button", name="Ask for more").click()
+            dialog = asking.get_by_role("dialog", name="Ask for more")
+            dialog.get_by_label("For", exact=True).select_option("ml")
+            dialog.get_by_label("Of what").select_option("GPUs at once")
+            dialog.get_by_label("How much").fill(gpus)
+            until = (datetime.now(UTC) + timedelta(days=30)).date().isoformat()
+            dialog.get_by_label("Until").fill(until)
+            dialog.get_by_label("Why").fill(f"{gpus} <b>at once</b>")
+            dialog.get_by_role("button", name="Ask for it").click()
+            mine = asking.get_by_role("region", name="What I have asked for")
+            expect(mine.get_by_role("row").filter(has_text=f"{gpus} GPUs")).to_contain_text("open")
+        deciding.goto(PAGES)
+        deciding.get_by_role("link", name="2 requests wait for you").click()
+        asked = deciding.locator("#requests tbody tr")
+        expect(asked.filter(has_text="4 GPUs")).to_contain_text("4 <b>at once</b>")
+        asked.filter(has_text="4 GPUs").get_by_role("button", name="Approve").click()
+        deciding.get_by_role("dialog").get_by_role("button", name="Approve").click()
+        expect(asked.filter(has_text="4 GPUs")).to_contain_text("approved")
+        asked.filter(has_text="8 GPUs").get_by_role("button", name="Decline").click()
+        dialog = deciding.get_by_role("dialog")
+        dialog.get_by_label("A word to them").fill("there are six")
+        dialog.get_by_role("button", name="Decline").click()
+        expect(asked.filter(has_text="8 GPUs")).to_contain_text("declined")
+        asking.goto(f"{PAGES}?team=ml")
+        mine = asking.get_by_role("region", name="What I have asked for")
+        expect(mine.get_by_role("row").filter(has_text="8 GPUs")).to_contain_text("there are six")
+        have = asking.get_by_role("region", name="What I have and").get_by_role("row")
+        expect(have.filter(has_text=f"member:ml/{MAX}")).to_contain_text("4 GPUs")

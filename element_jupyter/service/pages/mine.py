@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from element_jupyter.core.access import Person
 from element_jupyter.core.quotas.allocations import AllocationKind
 from element_jupyter.core.quotas.checking import in_words
+from element_jupyter.core.quotas.requests import QuotaRequest, RequestState
 from element_jupyter.core.quotas.rules import Kind
 from element_jupyter.core.quotas.standing import ShownLimit
+from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name
-from element_jupyter.service.pages.quota_rows import KINDS, TITLES
-from element_jupyter.service.pages.view import View
+from element_jupyter.service.ledger import Asked
+from element_jupyter.service.pages.quota_rows import KINDS, OF_KIND, TITLES
+from element_jupyter.service.pages.requests import may_decide
+from element_jupyter.service.pages.view import View, leads
+from element_jupyter.service.policy_routes import list_quota_requests
 from element_jupyter.service.services import Services
 
 
@@ -49,13 +54,25 @@ async def load(services: Services, who: Person, *, team: Name | None = None) -> 
     running = await services.quotas.page(
         cursor=None, limit=50, teams=None, person=who.name, still_open=True
     )
+    asked = await list_quota_requests(services, who, mine=True, limit=20)
+    waiting: tuple[QuotaRequest, ...] = ()
+    if leads(who):
+        found = await list_quota_requests(services, who, state=RequestState.OPEN, limit=200)
+        waiting = found.items
     return {
         "teams": teams,
         "team": chosen,
         "quota": quota,
         "rows": [Limit(each) for each in quota.limits],
         "running": running.items,
+        "report": await services.ledger.report(Asked((), None, None, person=who.name)),
+        "requests": asked.items,
+        "waiting": sum(may_decide(who, each) for each in waiting),
+        "may_ask": [each for each, level in who.levels.items() if level.covers(Level.MEMBER)],
+        "of_kind": OF_KIND,
+        "kinds": KINDS,
+        "titles": TITLES,
     }
 
 
-PAGES = (View("", "My usage", load, "mine.html"),)
+PAGES = (View("", "My usage", load, "mine.html", modules=("requests.js",)),)

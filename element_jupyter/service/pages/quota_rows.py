@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Final
 
 from element_jupyter.core.quotas.checking import in_words
 from element_jupyter.core.quotas.policies import PastVersion, limit_in_words
-from element_jupyter.core.quotas.rules import Budget, Kind, Quota, Quotas, Resource
+from element_jupyter.core.quotas.rules import Kind, Quotas, Resource
 
 TITLES: Final = {
     Resource.CPU: "Cores",
@@ -114,42 +114,37 @@ class Row:
 
     def has(self, search: str) -> bool:
         wanted = search.lower().split()
-        text = f"{self.who} {self.title} {self.window} {self.reason} {self.by}".lower()
+        text = f"{self.who} {self.title} {self.window} {self.reason}".lower()
         return all(each in text for each in wanted)
 
 
-def rows(quotas: Quotas, history: Iterable[PastVersion] = ()) -> list[Row]:
-    """Return all limits in their order; what no version in `history` has set is nobody's."""
-    settings = _settings(history)
+def rows(quotas: Quotas) -> list[Row]:
+    """Return all limits in their order."""
     return [
-        _row(quota, kind, resource, amount, budget, settings)
+        Row(
+            who=quota.who,
+            kind=kind,
+            resource=resource,
+            amount=amount,
+            per=budget.per if budget else None,
+            zone=budget.timezone if budget else None,
+            until=quota.until,
+            reason=quota.reason,
+        )
         for quota in quotas.quotas
         for kind, resource, amount, budget in quota.amounts()
     ]
 
 
-def _row(  # noqa: PLR0917 - what a limit is made of
-    quota: Quota,
-    kind: Kind,
-    resource: Resource,
-    amount: float | None,
-    budget: Budget | None,
-    settings: dict[str, PastVersion],
-) -> Row:
-    plain = Row(
-        who=quota.who,
-        kind=kind,
-        resource=resource,
-        amount=amount,
-        per=budget.per if budget else None,
-        zone=budget.timezone if budget else None,
-        until=quota.until,
-        reason=quota.reason,
-    )
-    version = settings.get(plain.said)
-    if version is None:
-        return plain
-    return Row(**(vars(plain) | {"by": version.by, "at": version.at}))
+def with_origin(found: Iterable[Row], history: Iterable[PastVersion]) -> list[Row]:
+    """Return limits with who set them when; what no version in `history` has set is nobody's."""
+    settings = _settings(history)
+    return [
+        replace(row, by=version.by, at=version.at)
+        if (version := settings.get(row.said)) is not None
+        else row
+        for row in found
+    ]
 
 
 def _settings(history: Iterable[PastVersion]) -> dict[str, PastVersion]:

@@ -16,7 +16,7 @@ from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.core.validation import explain
 from element_jupyter.core.values import Value
 from element_jupyter.service.http import TextAnswer
-from element_jupyter.service.pages.quota_rows import KINDS, OF_KIND, TITLES, rows
+from element_jupyter.service.pages.quota_rows import KINDS, OF_KIND, TITLES, rows, with_origin
 from element_jupyter.service.pages.view import View, admins, leads
 from element_jupyter.service.policy_routes import get_quotas, list_quota_versions
 from element_jupyter.service.services import Services
@@ -39,11 +39,11 @@ async def load(
     history: tuple[PastVersion, ...] = ()
     if who.admin:
         history = (await list_quota_versions(services, limit=_VERSIONS)).items
-    every = await asyncio.to_thread(rows, shown.quotas, history)
-    found = [row for row in every if row.has(search)]
+    every = await asyncio.to_thread(rows, shown.quotas)
+    found = [row for row in every if row.has(search)] if search else every
     return {
         "shown": shown,
-        "rows": found[offset : offset + _AT_ONCE],
+        "rows": with_origin(found[offset : offset + _AT_ONCE], history),
         "count": len(found),
         "all_count": len(every),
         "search": search,

@@ -24,8 +24,8 @@ export function element(tag, text = '', classes = '') {
 /**
  * Ask before something is done; resolves to what was answered, or null where it was not wanted.
  *
- * @param {{ title: string, sentences: string[], verb: string, danger?: boolean, reason?: boolean,
- *   other?: string }} question `reason`: ask why; `other`: a second thing that can be done
+ * @param {{ title: string, sentences: string[], verb: string, danger?: boolean, reason?: string,
+ *   other?: string }} question `reason`: what to ask for in words; `other`: a second thing that can be done
  * @returns {Promise<{ answer: 'verb' | 'other', reason: string } | null>}
  */
 export function question(question) {
@@ -41,7 +41,7 @@ export function question(question) {
   }
   const reason = element('input', '', 'form-control');
   if (question.reason) {
-    const label = element('label', 'Why (optional)', 'form-label d-block');
+    const label = element('label', question.reason, 'form-label d-block');
     reason.maxLength = 500;
     reason.autocomplete = 'off';
     label.append(reason);

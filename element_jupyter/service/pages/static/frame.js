@@ -19,6 +19,8 @@ localTimes(document);
 for (const each of document.querySelectorAll('select[data-el-submit]')) {
   const form = each.closest('form');
   const button = form?.querySelector('button:not([type])');
-  button?.classList.add('visually-hidden-focusable');
+  if (!form?.querySelector('input[type=search]')) {
+    button?.classList.add('visually-hidden-focusable');
+  }
   each.addEventListener('change', () => form?.requestSubmit());
 }

@@ -85,7 +85,7 @@ async function saved(quotas, etag, words) {
       title: words.title,
       sentences: sentences(effects),
       verb: words.verb,
-      reason: words.reason === undefined
+      reason: words.reason === undefined ? 'Why (optional)' : undefined
     });
     if (answered === null) {
       return false;
