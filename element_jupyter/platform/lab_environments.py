@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from element_jupyter.adapters.definitions import creating
 from element_jupyter.core.environments.building import BuildEvent, EnvironmentFailed
 from element_jupyter.core.environments.definitions import Found, Origin
 from element_jupyter.core.environments.keeping import EnvironmentLock, NotebookEnvironment, State
@@ -14,6 +15,7 @@ from element_jupyter.platform.environments.kernel_start import failure_of
 from element_jupyter.server.environments import (
     EnvironmentDetails,
     EnvironmentList,
+    NewEnvironment,
     RequirementsAdded,
     SharedEnvironment,
 )
@@ -79,6 +81,16 @@ class NotebookEnvironments:
             source=edit.source,
             definition=self.of(notebook),
         )
+
+    def create(self, notebook: Path, wanted: NewEnvironment) -> str:
+        python = wanted.python.strip()
+        lines = tuple(each.strip() for each in wanted.requirements)
+        pointer = creating.checked(
+            notebook.parent, wanted.name, python, lines, replace=wanted.replace
+        )
+        if not wanted.dry_run:
+            creating.create(notebook.parent / pointer, python, lines)
+        return pointer
 
     def trust(self, notebook: Path, origins: tuple[Origin, ...]) -> NotebookEnvironment:
         found = self._found(notebook)

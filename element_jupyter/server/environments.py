@@ -101,6 +101,31 @@ class RequirementsAdded(Value):
     definition: NotebookEnvironment
 
 
+class NewEnvironment(Value):
+    """A definition that a person makes for the notebooks of a directory."""
+
+    path: NotebookPath
+    """The notebook, beside which it comes to lie."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(?:[._-][a-z0-9]+)*$", max_length=63)]
+    python: Annotated[str, Field(max_length=100)] = ""
+    """A version, `3.12`, or specifiers, `>=3.11`; empty is any."""
+    requirements: Annotated[
+        tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=1000)
+    ]
+    """As in `requirements.txt`, a line each."""
+    replace: bool = False
+    """Whether one of that name is written anew."""
+    dry_run: bool = False
+    """Whether it is only checked."""
+
+
+class EnvironmentMade(Value):
+    """Where a new definition is."""
+
+    pointer: str
+    """What a notebook beside it points at: `envs/NAME`."""
+
+
 class TrustRequest(Value):
     """Where packages may come from, says the person who asks."""
 
@@ -132,6 +157,8 @@ class Environments(Protocol):
     def remove(self, environment_id: str) -> None: ...
 
     def add(self, notebook: Path, requirements: tuple[str, ...]) -> RequirementsAdded: ...
+
+    def create(self, notebook: Path, wanted: NewEnvironment) -> str: ...
 
     def trust(self, notebook: Path, origins: tuple[Origin, ...]) -> NotebookEnvironment: ...
 
@@ -249,12 +276,21 @@ async def _written(events: AsyncIterator[BuildEvent]) -> AsyncIterator[bytes]:
 
 
 class ListHandler(EnvironmentsHandler):
-    """`GET environments`: what is in the store, and what is offered by name."""
+    """`GET` and `POST environments`: what is in the store, and by name; make a definition."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
         self.answer(await asyncio.to_thread(self.environments.overview))
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        example = 'For example {"path": "a.ipynb", "name": "maps", "requirements": ["folium"]}.'
+        asked = self.asked(NewEnvironment, example)
+        notebook = await self.notebook(asked.path)
+        pointer = await asyncio.to_thread(self.environments.create, notebook, asked)
+        self.answer(EnvironmentMade(pointer=pointer), 201)
 
 
 class ShowHandler(EnvironmentsHandler):
@@ -314,6 +350,15 @@ class TrustHandler(EnvironmentsHandler):
 
 OPERATIONS: Final = (
     Operation("listEnvironments", "get", "/environments", ListHandler, EnvironmentList),
+    Operation(
+        "createEnvironment",
+        "post",
+        "/environments",
+        ListHandler,
+        EnvironmentMade,
+        201,
+        NewEnvironment,
+    ),
     Operation(
         "environmentOf",
         "get",

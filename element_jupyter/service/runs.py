@@ -211,6 +211,10 @@ class Runs:
             following = encode_cursor(at, shown[-1].run_id)
         return Page(items=tuple(shown), next_cursor=following)
 
+    async def ended(self, owner: str, since: datetime, limit: int) -> list[Run]:
+        """List what of an owner's has ended after a moment, the latest first."""
+        return await self._store.ended(owner, since, limit)
+
     async def _placed(self, runs: Sequence[Run]) -> list[Run]:
         """Say of each queued run where it is and why it waits."""
         if not any(run.state is RunState.QUEUED for run in runs):

@@ -60,3 +60,15 @@ async def test_what_is_over_is_not_held_off_and_what_is_another_s_is_not_there(p
     assert over.status_code == 409
     assert over.json()["message"] == "That is over: there is nothing to hold off."
     assert others.status_code == 404
+
+
+async def test_news_are_one_s_notices_and_one_s_runs_that_have_ended_since(plane, store):
+    await store.tell(idle("ada"))
+
+    first = (await plane.client.get("/news")).json()
+
+    assert [each["kind"] for each in first["notices"]] == ["idle"]
+    assert first["ended"] == []
+    assert datetime.fromisoformat(first["at"]) <= datetime.now(UTC)
+    again = await plane.client.get("/news", params={"since": first["at"]})
+    assert again.json()["ended"] == []

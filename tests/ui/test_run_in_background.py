@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 import httpx
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
 from tests.platform_fixture import wait_until
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.complaints import hear
 from tests.ui.conftest import choose_from_palette
+from tests.ui.runs import finish, rest, start
 
 pytestmark = pytest.mark.browser
 
@@ -229,3 +231,112 @@ def test_who_wants_to_hear_of_failures_only_is_told_of_nothing_else(
 
     expect(page.get_by_text("bad.ipynb failed.")).to_be_visible()
     expect(page.get_by_text("daily.ipynb has run.")).to_have_count(0)
+
+
+HURRY = """(() => {
+    const wait = window.setTimeout;
+    window.setTimeout = (what, ms, ...given) =>
+        wait(what, ms > 40_000 && ms <= 60_000 ? 300 : ms, ...given);
+})()"""
+"""A minute is over at once; nothing else is faster."""
+
+HIDE = """hidden => {
+    const value = hidden ? 'hidden' : 'visible';
+    Object.defineProperty(document, 'visibilityState', { configurable: true, value });
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+"""A browser without a screen hides no window."""
+
+
+@pytest.fixture
+def hurried(browser: Browser) -> Iterator[BrowserContext]:
+    """A window in which minutes are short."""
+    window = browser.new_context(locale="en-US")
+    window.add_init_script(HURRY)
+    yield window
+    window.close()
+
+
+def opened(lab: Lab, window: BrowserContext, complaints: list[str]) -> tuple[Page, list[str]]:
+    """The launcher, and the addresses of what is asked for news."""
+    page = window.new_page()
+    hear(page, complaints)
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        if "/api/v1/news" in request.url:
+            asked.append(request.url)
+
+    page.on("request", note)
+    page.goto(f"{lab.url}lab/workspaces/news?reset&token={JUPYTER_TOKEN}")
+    expect(page.get_by_role("tab", name="Launcher")).to_be_visible()
+    page.wait_for_function("Object.keys(localStorage).some(key => key.startsWith('element:news'))")
+    return page, asked
+
+
+def test_the_end_of_what_another_program_started_is_told_and_none_while_hidden_is_missed(
+    lab_with_platform: Lab, hurried: BrowserContext
+):
+    complaints: list[str] = []
+    page, asked = opened(lab_with_platform, hurried, complaints)
+    other, _ = opened(lab_with_platform, hurried, complaints)
+
+    first = start(lab_with_platform, "elsewhere.ipynb", "1 / 0")
+    assert finish(lab_with_platform, first)["state"] == "failed"
+
+    told = "elsewhere failed."
+    wait_until(lambda: page.get_by_text(told).count() + other.get_by_text(told).count(), 60)
+    teller = page if page.get_by_text(told).count() else other
+    toast = teller.get_by_role("alert").filter(has_text=told)
+    expect(toast).to_contain_text("ZeroDivisionError: division by zero")
+    assert page.get_by_text(told).count() + other.get_by_text(told).count() == 1
+    other.close()
+
+    page.evaluate(HIDE, True)
+    page.wait_for_timeout(1_000)  # what was under way
+    before = len(asked)
+    for number in range(5):
+        run = start(lab_with_platform, f"unseen-{number}.ipynb", "1 / 0")
+        finish(lab_with_platform, run)
+    page.wait_for_timeout(1_000)
+    assert len(asked) == before
+
+    page.evaluate(HIDE, False)
+
+    expect(page.get_by_text("unseen-4 failed.")).to_be_visible()
+    expect(page.get_by_text("2 more runs of yours have ended.")).to_be_visible()
+    expect(page.get_by_text("unseen-1 failed.")).to_have_count(0)
+    page.get_by_role("button", name="See runs").click()
+    expect(page.get_by_role("row").filter(has_text="unseen-0")).to_be_visible()
+    assert complaints == []
+
+
+def test_that_a_run_will_have_to_wait_is_said_before_it_is_started(
+    lab_with_platform: Lab, open_notebook: OpenNotebook, tmp_path: Path
+):
+    lab, gate = lab_with_platform, tmp_path / "go"
+    quotas = lab.data / "quotas.yaml"
+    quotas.write_text("quotas: [{who: everyone, at_once: {runs: 1}}]\n")
+    try:
+        holder = start(lab, "holder.ipynb", waiting_for(gate))
+        wait_until(lambda: rest(lab, "GET", f"/runs/{holder}")["state"] == "running", 120)
+        page = open_notebook(lab)
+        page.get_by_role("button", name="Run this notebook at set times").click()
+        dialog = page.get_by_role("dialog")
+        before = dialog.get_by_role("region", name="Before it runs")
+        line = before.get_by_role("listitem").filter(has_text="It will wait:")
+        expect(line).to_contain_text("Warning")
+        expect(line).to_contain_text("1")
+        dialog.get_by_role("radio", name="On a schedule").check()
+        expect(line).to_have_count(0)
+        dialog.get_by_role("radio", name="Now", exact=True).check()
+
+        dialog.get_by_role("button", name="Run", exact=True).click()  # a warning does not keep it
+
+        expect(page.get_by_text("Running daily.ipynb in the background.")).to_be_visible()
+        (waiting,) = rest(lab, "GET", "/runs?state=queued")["items"]
+        assert waiting["notebook"] == "daily.ipynb"
+    finally:
+        gate.touch()
+        quotas.unlink()
+    assert finish(lab, waiting["run_id"])["state"] == "succeeded"

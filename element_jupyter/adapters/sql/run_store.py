@@ -358,6 +358,13 @@ class SqlRunStore:
             )
             return [record_of(row).run for row in rows]
 
+    async def ended(self, owner: str, since: datetime, limit: int) -> list[Run]:
+        """List what of an owner's has ended after a moment, the latest first."""
+        wanted = select_records().where(runs.c.owner == owner, runs.c.finished_at > since)
+        async with reading(self._engine) as connection:
+            rows = await connection.execute(wanted.order_by(runs.c.finished_at.desc()).limit(limit))
+            return [record_of(row).run for row in rows]
+
     async def queue(self) -> Queue:
         """Read the whole queue."""
         async with reading(self._engine) as connection:

@@ -11,10 +11,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** what is in the store, and what is offered by name */
+        /** what is in the store, and by name; make a definition */
         get: operations["listEnvironments"];
         put?: never;
-        post?: never;
+        /** what is in the store, and by name; make a definition */
+        post: operations["createEnvironment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -444,6 +445,14 @@ export interface components {
             text: string;
         };
         /**
+         * EnvironmentMade
+         * @description Where a new definition is.
+         */
+        EnvironmentMade: {
+            /** Pointer */
+            pointer: string;
+        };
+        /**
          * EnvironmentSummary
          * @description One environment of the store, as `element env list` shows it.
          */
@@ -663,6 +672,33 @@ export interface components {
         };
         /** JsonValue */
         JsonValue: unknown;
+        /**
+         * NewEnvironment
+         * @description A definition that a person makes for the notebooks of a directory.
+         */
+        NewEnvironment: {
+            /** Path */
+            path: string;
+            /** Name */
+            name: string;
+            /**
+             * Python
+             * @default
+             */
+            python?: string;
+            /** Requirements */
+            requirements: string[];
+            /**
+             * Replace
+             * @default false
+             */
+            replace?: boolean;
+            /**
+             * Dry Run
+             * @default false
+             */
+            dry_run?: boolean;
+        };
         /**
          * NotebookEnvironment
          * @description Everything to show about the environment of one notebook.
@@ -968,6 +1004,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EnvironmentList"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    createEnvironment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEnvironment"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnvironmentMade"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

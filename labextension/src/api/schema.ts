@@ -420,6 +420,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/news": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what you are to be told: notices, and which runs of yours have ended since */
+        get: operations["get_news"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/notices": {
         parameters: {
             query?: never;
@@ -3023,6 +3040,21 @@ export interface components {
         NewOwner: {
             /** Owner */
             owner: string;
+        };
+        /**
+         * News
+         * @description What somebody is to be told, and when that was so.
+         */
+        News: {
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Notices */
+            notices: components["schemas"]["Notice"][];
+            /** Ended */
+            ended: components["schemas"]["Run"][];
         };
         /**
          * Note
@@ -6471,6 +6503,38 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_news: {
+        parameters: {
+            query?: {
+                /** @description The `at` of the last answer; no more than three days count. */
+                since?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["News"];
                 };
             };
             /** @description What went wrong, and what to do about it. */

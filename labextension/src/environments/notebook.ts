@@ -44,7 +44,7 @@ export class OpenNotebook implements IDisposable {
     readonly panel: NotebookPanel,
     private readonly _services: IServices
   ) {
-    this.model = new EnvironmentModel(_services.client, this._path);
+    this.model = new EnvironmentModel(_services.client, this.path);
     const { context, sessionContext } = panel;
     sessionContext.kernelChanged.connect(this._kernelChanged, this);
     sessionContext.statusChanged.connect(this._statusChanged, this);
@@ -101,13 +101,18 @@ export class OpenNotebook implements IDisposable {
 
   /** Point at a shared environment, or at nothing: the definition beside the notebook counts. */
   async use(name: string | null): Promise<void> {
+    await this.pointAt(name === null ? null : { name });
+  }
+
+  /** Point at a shared environment by its name, at a definition by its path, or at nothing. */
+  async pointAt(pointer: JSONObject | null): Promise<void> {
     const { context } = this.panel;
     await this.model.use(async () => {
       const notebook = context.model;
       const ours = { ...((notebook.getMetadata('element') ?? {}) as JSONObject) };
       delete ours.environment;
-      if (name !== null) {
-        ours.environment = { name };
+      if (pointer) {
+        ours.environment = pointer;
       }
       if (Object.keys(ours).length > 0) {
         notebook.setMetadata('element', ours);
@@ -139,7 +144,8 @@ export class OpenNotebook implements IDisposable {
     });
   }
 
-  private get _path(): string {
+  /** Below the server's root, without a drive. */
+  get path(): string {
     return this._services.contents.localPath(this.panel.context.path);
   }
 
@@ -177,7 +183,7 @@ export class OpenNotebook implements IDisposable {
   }
 
   private _pathChanged(): void {
-    void this.model.setPath(this._path);
+    void this.model.setPath(this.path);
   }
 
   private _fileChanged(_: unknown, { newValue, oldValue }: Contents.IChangedArgs): void {
@@ -195,17 +201,17 @@ export class OpenNotebook implements IDisposable {
     const local = this._services.contents.localPath(path);
     const name = PathExt.basename(local);
     const files = this.model.environment?.definition?.files ?? {};
-    if (local === this._path || Object.keys(files).some(each => PathExt.basename(each) === name)) {
+    if (local === this.path || Object.keys(files).some(each => PathExt.basename(each) === name)) {
       return true;
     }
     const directory = PathExt.dirname(local).replace(/(^|\/)\.?binder$/, '');
-    const above = directory === '' || this._path.startsWith(`${directory}/`);
+    const above = directory === '' || this.path.startsWith(`${directory}/`);
     return above && PathExt.extname(name) !== '.ipynb' && MAY_DEFINE.test(name);
   }
 
   private _outdated(): void {
     const { trans } = this._services;
-    const name = PathExt.basename(this._path);
+    const name = PathExt.basename(this.path);
     Notification.info(
       trans.__('The new environment of %1 is ready. Restart its kernel to use it.', name),
       {

@@ -119,6 +119,8 @@ export class EnvironmentPanel extends VDomRenderer<PanelModel> {
         />
         {notebook?.model.state.kind === 'off' ? null : (
           <StoreView
+            client={client}
+            notebook={notebook?.model.state.kind === 'known' ? notebook : null}
             store={store}
             current={notebook?.model.environment?.environment_id ?? null}
             removed={() => void notebook?.look()}

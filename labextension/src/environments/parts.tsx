@@ -60,12 +60,14 @@ export function Folded({
 }
 
 export function Button({
+  id,
   label,
   onClick,
   busy = false,
   main = false,
   title
 }: {
+  id?: string;
   label: string;
   onClick: () => void;
   busy?: boolean;
@@ -74,6 +76,7 @@ export function Button({
 }): React.ReactElement {
   return (
     <button
+      id={id}
       type="button"
       className={`jp-ElementButton jp-mod-styled${main ? ' jp-mod-accept' : ''}`}
       aria-busy={busy}

@@ -6,10 +6,16 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
 import type { EnvironmentSummary } from '../api/types';
+import type { IElementClient } from '../tokens';
+import { isCopied, NewView, type Start } from './newView';
+import type { OpenNotebook } from './notebook';
 import { Ago, Button, sizeOf, Trouble, Waiting } from './parts';
 import type { StoreModel } from './store';
 
 interface IProps {
+  client: IElementClient;
+  /** The notebook in front, when its environment is known. */
+  notebook: OpenNotebook | null;
   store: StoreModel;
   /** The environment of the notebook in front. */
   current: string | null;
@@ -18,16 +24,58 @@ interface IProps {
   trans: TranslationBundle;
 }
 
-export function StoreView({ store, current, removed, trans }: IProps): React.ReactElement {
+export function StoreView(props: IProps): React.ReactElement {
+  const { client, notebook, store, trans } = props;
+  const { state } = store;
+  const [start, setStart] = React.useState<Start | null>(null);
+  const opener = React.useRef<Element | null>(null);
+  const begin = (from: Start) => {
+    opener.current = document.activeElement;
+    setStart(from);
+  };
+  const done = () => {
+    setStart(null);
+    requestAnimationFrame(() => {
+      const back = opener.current?.isConnected ? opener.current : document.getElementById(NEW);
+      (back as HTMLElement | null)?.focus();
+    });
+  };
   return (
     <section className="jp-ElementSection" aria-labelledby="jp-element-store">
       <h2 id="jp-element-store">{trans.__('All environments')}</h2>
-      <Content store={store} current={current} removed={removed} trans={trans} />
+      {notebook && start !== null && state.kind === 'ready' ? (
+        <NewView
+          key={start}
+          client={client}
+          notebook={notebook}
+          items={state.list.items}
+          start={start}
+          done={done}
+          trans={trans}
+        />
+      ) : notebook ? (
+        <Button
+          id={NEW}
+          label={trans.__('New…')}
+          title={trans.__('Make an environment for this notebook')}
+          onClick={() => begin('')}
+        />
+      ) : null}
+      <Content {...props} duplicate={notebook && begin} />
     </section>
   );
 }
 
-function Content({ store, current, removed, trans }: IProps): React.ReactElement {
+/** The button's id, which gets the focus back. */
+const NEW = 'jp-element-new';
+
+function Content({
+  store,
+  current,
+  removed,
+  duplicate,
+  trans
+}: IProps & { duplicate: ((id: string) => void) | null }): React.ReactElement {
   const { state } = store;
   const again = () => void store.refresh();
   switch (state.kind) {
@@ -73,6 +121,7 @@ function Content({ store, current, removed, trans }: IProps): React.ReactElement
                   item={item}
                   current={item.environment_id === current}
                   removed={removed}
+                  duplicate={duplicate}
                   trans={trans}
                 />
               ))}
@@ -97,12 +146,14 @@ function Item({
   item,
   current,
   removed,
+  duplicate,
   trans
 }: {
   store: StoreModel;
   item: EnvironmentSummary;
   current: boolean;
   removed: () => void;
+  duplicate: ((id: string) => void) | null;
   trans: TranslationBundle;
 }): React.ReactElement {
   const { names, definition, holders, jobs, last_used_at } = item;
@@ -145,6 +196,7 @@ function Item({
         item={item}
         used={users.size > 0}
         removed={removed}
+        duplicate={duplicate}
         trans={trans}
       />
     </li>
@@ -156,12 +208,14 @@ function ItemActions({
   item,
   used,
   removed,
+  duplicate,
   trans
 }: {
   store: StoreModel;
   item: EnvironmentSummary;
   used: boolean;
   removed: () => void;
+  duplicate: ((id: string) => void) | null;
   trans: TranslationBundle;
 }): React.ReactElement {
   const { environment_id: id, definition, own_bytes } = item;
@@ -196,6 +250,13 @@ function ItemActions({
           busy={store.busy === id}
           onClick={() => void copyLock()}
         />
+        {duplicate && isCopied(id) ? (
+          <Button
+            label={trans.__('Duplicate…')}
+            title={trans.__('Make another one that starts with its packages')}
+            onClick={() => duplicate(id)}
+          />
+        ) : null}
         {used || item.names.length > 0 ? null : (
           <Button
             label={trans.__('Delete…')}

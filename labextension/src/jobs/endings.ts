@@ -7,19 +7,24 @@ import { Poll } from '@lumino/polling';
 
 import { ElementProblem } from '../api/client';
 import type { Run } from '../api/types';
+import { Claims } from '../claims';
 import { hasEnded } from '../runs/events';
+import { nameOf } from '../runs/words';
 import { reasonOf } from './list/words';
 import type { IServices } from './services';
 import { CommandIDs } from './services';
 import type { IWatchedRun } from './watched';
 
 /** Of which ends to tell. */
-export type NotifyOnFinish = 'all' | 'failures' | 'none';
+export type NotifyOnFinish = 'all' | 'started' | 'failures' | 'none';
 
 /** How often to look, in milliseconds: often at first, seldom at what takes long. */
 const SOONEST = 2_000;
 const LATEST = 15_000;
 const MAX = 60_000;
+
+/** Of so many that ended meanwhile, each is told by itself. */
+const MOST = 3;
 
 /** Look at the runs until none is waited for; tell of each that has ended. */
 export class Endings implements IDisposable {
@@ -30,6 +35,7 @@ export class Endings implements IDisposable {
     private readonly _services: IServices,
     private readonly _wanted: () => Promise<NotifyOnFinish>
   ) {
+    this._claims = new Claims(_services.watched.place);
     this._poll = new Poll({
       name: '@element/labextension:endings',
       auto: false,
@@ -79,15 +85,47 @@ export class Endings implements IDisposable {
       throw reason; // the poll backs off
     }
     if (hasEnded(run) && watched.take(runId)) {
-      await this._tell(run, name);
+      await this.tell([run], name);
     }
   }
 
-  private async _tell(run: Run, name: string): Promise<void> {
+  /**
+   * Tell of runs that have ended, the latest first, each in one window of the browser.
+   *
+   * @param name - what to call the only one; else each is called after its job or its notebook
+   */
+  async tell(runs: readonly Run[], name?: string): Promise<void> {
     const wanted = await this._wanted();
-    if (wanted === 'none' || (wanted === 'failures' && run.state === 'succeeded')) {
-      return;
+    const { commands, trans, watched } = this._services;
+    const told = runs.filter(({ run_id, state }) => {
+      const isFromHere = watched.take(run_id) || name !== undefined;
+      const isWanted =
+        state === 'succeeded'
+          ? wanted === 'all' || (wanted === 'started' && isFromHere)
+          : wanted !== 'none';
+      return isWanted && this._claims.take(run_id);
+    });
+    for (const run of told.slice(0, MOST)) {
+      this._tell(run, name ?? nameOf(run));
     }
+    const more = told.length - MOST;
+    if (more > 0) {
+      Notification.info(
+        trans._n('%1 more run of yours has ended.', '%1 more runs of yours have ended.', more),
+        {
+          autoClose: false,
+          actions: [
+            {
+              label: trans.__('See runs'),
+              callback: () => void commands.execute(CommandIDs.openJobs, { tab: 'runs' })
+            }
+          ]
+        }
+      );
+    }
+  }
+
+  private _tell(run: Run, name: string): void {
     const { commands, trans } = this._services;
     const options = {
       autoClose: false as const,
@@ -113,5 +151,6 @@ export class Endings implements IDisposable {
     }
   }
 
+  private readonly _claims: Claims;
   private readonly _poll: Poll;
 }

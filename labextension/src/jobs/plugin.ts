@@ -24,6 +24,9 @@ import { CommandIDs } from './services';
 import { Subject } from './subject';
 import { WatchedRuns } from './watched';
 
+/** After how long it is first asked what has happened, in milliseconds. */
+const QUIET = 60_000;
+
 /**
  * Jobs: from the notebook in front of you to a run that needs neither you nor this window.
  */
@@ -243,17 +246,23 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     /** What the person wants to be told of, as it is set at that time. */
     const notifyOnFinish = async (): Promise<NotifyOnFinish> => {
       const settings = await registry?.load(jobsPlugin.id).catch(() => null);
-      return (settings?.get('notifyOnFinish').composite ?? 'all') as NotifyOnFinish;
+      return (settings?.get('notifyOnFinish').composite ?? 'started') as NotifyOnFinish;
     };
     let endings: Promise<Endings> | null = null;
-    const watch = async () => {
-      endings ??= import('./endings').then(({ Endings }) => new Endings(services, notifyOnFinish));
-      (await endings).watch();
+    const told = () =>
+      (endings ??= import('./endings').then(
+        ({ Endings }) => new Endings(services, notifyOnFinish)
+      ));
+    const watch = async () => (await told()).watch();
+    const listen = async () => {
+      const { News } = await import('./news');
+      new News(services, await told());
     };
     watched.added.connect(() => void watch());
     if (watched.all.length > 0) {
       void app.restored.then(watch); // runs that the page was left with
     }
+    setTimeout(() => void listen(), QUIET);
 
     if (restorer) {
       void restorer.restore(jobs, { command: CommandIDs.openJobs, name: () => 'jobs' });

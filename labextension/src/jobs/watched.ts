@@ -20,7 +20,7 @@ export class WatchedRuns {
   /**
    * @param place - what no other person's or server's entries share, such as the server's address
    */
-  constructor(place: string) {
+  constructor(readonly place: string) {
     this._prefix = `element:watched-run:${place}:`;
     window.addEventListener('storage', event => {
       if (event.newValue !== null && event.key?.startsWith(this._prefix)) {

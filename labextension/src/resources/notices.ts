@@ -5,7 +5,7 @@ import { Dialog, Notification, showDialog } from '@jupyterlab/apputils';
 import type { IDisposable } from '@lumino/disposable';
 import { Signal } from '@lumino/signaling';
 
-import { Claims } from './claims';
+import { Claims } from '../claims';
 import type { Executing } from './executing';
 import type { ResourcesModel } from './model';
 import { NearLimit } from './near';
