@@ -3,11 +3,36 @@
  * comments and spaces and without a loader's code, what several lazily loaded views use is shipped
  * once and together, and modules, exports, calls of React and private members have short names.
  */
-const { SwcJsMinimizerRspackPlugin } = require('@rspack/core');
+const { Compilation, SwcJsMinimizerRspackPlugin, sources } = require('@rspack/core');
+
+/** What the table of shared modules says of each of them, and is so if it is not said. */
+const UNSAID = /,(?:import:null|(?:strictVersion|eager):!1|fallback:void 0|treeShakingMode:null)/g;
+
+/** Leaves out of the entry what goes without saying. */
+class ShortEntry {
+  apply(compiler) {
+    compiler.hooks.thisCompilation.tap('ShortEntry', compilation => {
+      const stage = Compilation.PROCESS_ASSETS_STAGE_OPTIMIZE_SIZE + 1;
+      compilation.hooks.processAssets.tap({ name: 'ShortEntry', stage }, assets => {
+        for (const name of Object.keys(assets).filter(each => each.startsWith('remoteEntry'))) {
+          compilation.updateAsset(
+            name,
+            old => new sources.RawSource(String(old.source()).replace(UNSAID, ''))
+          );
+        }
+      });
+    });
+  }
+}
 
 module.exports = {
   // each chunk says the one twice, and is named with the other
-  output: { chunkLoadingGlobal: 'elementChunks', hashDigestLength: 10 },
+  output: {
+    chunkLoadingGlobal: 'elementChunks',
+    chunkFilename: '[contenthash].js',
+    hashDigestLength: 10
+  },
+  plugins: [new ShortEntry()],
   module: {
     rules: [
       {
