@@ -267,6 +267,38 @@ async def test_a_requirement_is_added_to_the_file(browser, lab):
     assert written == "# mine\ntables\nchairs>=2\n"
 
 
+async def test_a_definition_is_made_checked_first_and_never_over_another(browser, lab):
+    notebook = new_notebook(lab, "making/n.ipynb", files={})
+    wanted = {"path": "making/n.ipynb", "name": "maps", "requirements": ["tables", "", "chairs>=2"]}
+    made = notebook.file.parent / "envs" / "maps"
+
+    async def post(**changed: Any) -> httpx.Response:
+        return await browser.post(BASE, json=wanted | changed)
+
+    assert (await post(dry_run=True)).json() == {"pointer": "envs/maps"}
+    assert not made.exists()
+    answer = await post(python="3.11")
+    assert (answer.status_code, answer.json()) == (201, {"pointer": "envs/maps"})
+    assert (made / "requirements.txt").read_text() == "tables\n\nchairs>=2\n"
+    assert (made / ".python-version").read_text() == "3.11\n"
+    again = await post(dry_run=True)
+    assert (again.status_code, again.json()["field"]) == (409, "name")
+    assert (await post(replace=True, requirements=["chairs"])).status_code == 201
+    assert (made / "requirements.txt").read_text() == "chairs\n"
+    assert not (made / ".python-version").exists()
+    faults: dict[str, dict[str, Any]] = {
+        "name": {"name": "../up"},
+        "python": {"name": "b", "python": "three"},
+        "requirements.1": {"name": "b", "requirements": ["tables", "no such thing"]},
+    }
+    for field, changed in faults.items():
+        refused = await post(**changed)
+        assert (refused.status_code, refused.json()["field"]) == (400, field)
+    made.rename(made.with_name("real"))
+    made.symlink_to("real")
+    assert (await post(replace=True)).status_code == 409
+
+
 async def test_what_a_person_trusts_is_allowed(browser, lab, index):
     with PackageIndex() as other:
         other.wheel("benches", "1.0")

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.package_index import PackageIndex
 from tests.server.running import JUPYTER_TOKEN, Lab
+from tests.ui.accessibility import violations
 from tests.ui.complaints import hear
 from tests.ui.conftest import running_jupyterlab
 from tests.ui.markup import MARKUP
@@ -363,3 +364,62 @@ def test_markup_in_names_and_requirements_is_shown_and_never_run(open_project: O
     expect(indicator(page)).to_have_attribute("title", re.compile(re.escape(MARKUP[-1])))
     assert page.evaluate("window.ran") is None
     assert panel(page).locator("img, a, iframe, script, style, svg").count() == 0
+
+
+def test_an_environment_is_made_with_the_keyboard_and_what_is_wrong_is_said_at_its_field(
+    open_project: Open, lab: Lab
+):
+    page = open_project("fresh", {"requirements.txt": "chairs==1.0\n"}, PRINT_LEGS)
+    expect(indicator(page)).to_contain_text("✓ ready")
+    indicator(page).click()
+    panel(page).get_by_role("button", name="New…").focus()
+    page.keyboard.press("Enter")
+    form = panel(page).get_by_role("form", name="New environment")
+    expect(form.get_by_label("Name")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(form).to_have_count(0)
+    expect(panel(page).get_by_role("button", name="New…")).to_be_focused()
+
+    page.keyboard.press("Enter")
+    page.keyboard.type("mine")
+    form.get_by_label("Start from").select_option("requirements.txt")
+    packages = form.get_by_label("Packages")
+    expect(packages).to_have_value("chairs==1.0")
+    packages.fill("tables\nnot a requirement")
+    expect(packages).to_have_attribute("aria-invalid", "true")  # before anything is sent
+    expect(packages).to_have_accessible_description(re.compile("Line 2: 'not a requirement' is"))
+    assert violations(page, ".jp-ElementPanel") == []
+    packages.fill("tables\nstools")
+    expect(packages).to_have_attribute("aria-invalid", "false")
+    form.get_by_label("Name").press("Enter")
+    alert = panel(page).get_by_role("alert")
+    expect(alert).to_contain_text("chairs<2")  # the resolver's words, and the form stays
+    expect(packages).to_have_value("tables\nstools")
+
+    packages.fill("stools")
+    form.get_by_role("button", name="Create").click()
+
+    expect(form).to_have_count(0)
+    assert (lab.root / "fresh" / "envs" / "mine" / "requirements.txt").read_text() == "stools\n"
+    restart_to_update(page)
+    expect(indicator(page)).to_contain_text("✓ ready")
+    expect(run_first_cell(page)).to_contain_text("legs: 5")
+
+
+def test_an_environment_is_duplicated_under_another_name(open_project: Open, lab: Lab):
+    page = open_project("twice", {"requirements.txt": "tables\n"}, PRINT_LEGS)
+    expect(indicator(page)).to_contain_text("✓ ready")
+    indicator(page).click()
+    mine = panel(page).get_by_role("listitem").filter(has_text="this notebook")
+
+    mine.get_by_role("button", name="Duplicate…").click()
+
+    form = panel(page).get_by_role("form", name="New environment")
+    packages = form.get_by_label("Packages")
+    expect(packages).to_have_value(re.compile(r"^chairs==1\.0$", re.MULTILINE))
+    form.get_by_label("Name").fill("copy")
+    form.get_by_role("button", name="Create").click()
+    expect(form).to_have_count(0)
+    expect(indicator(page)).to_contain_text("✓ ready")  # the very same packages: no restart
+    pinned = (lab.root / "twice" / "envs" / "copy" / "requirements.txt").read_text()
+    assert "tables==1.0\n" in pinned

@@ -311,12 +311,21 @@ def test_the_end_of_what_another_program_started_is_told_and_none_while_hidden_i
     assert complaints == []
 
 
-def test_that_a_run_will_have_to_wait_is_said_before_it_is_started(
+SIZES = """
+default: half
+sizes:
+  - {name: half, title: Half, description: Half a core., cpu: 0.5, memory_bytes: 1 GiB}
+  - {name: tiny, title: Tiny, description: Next to nothing., cpu: 0.1, memory_bytes: 1 GiB}
+"""
+
+
+def test_that_little_is_left_and_that_a_run_will_have_to_wait_is_said_before_it_is_started(
     lab_with_platform: Lab, open_notebook: OpenNotebook, tmp_path: Path
 ):
     lab, gate = lab_with_platform, tmp_path / "go"
-    quotas = lab.data / "quotas.yaml"
-    quotas.write_text("quotas: [{who: everyone, at_once: {runs: 1}}]\n")
+    quotas, sizes = lab.data / "quotas.yaml", lab.data / "sizes.yaml"
+    quotas.write_text("quotas: [{who: everyone, at_once: {cpu: 0.6}}]\n")
+    sizes.write_text(SIZES)
     try:
         holder = start(lab, "holder.ipynb", waiting_for(gate))
         wait_until(lambda: rest(lab, "GET", f"/runs/{holder}")["state"] == "running", 120)
@@ -324,13 +333,20 @@ def test_that_a_run_will_have_to_wait_is_said_before_it_is_started(
         page.get_by_role("button", name="Run this notebook at set times").click()
         dialog = page.get_by_role("dialog")
         before = dialog.get_by_role("region", name="Before it runs")
-        line = before.get_by_role("listitem").filter(has_text="It will wait:")
-        expect(line).to_contain_text("Warning")
-        expect(line).to_contain_text("1")
-        dialog.get_by_role("radio", name="On a schedule").check()
-        expect(line).to_have_count(0)
-        dialog.get_by_role("radio", name="Now", exact=True).check()
+        waits = before.get_by_role("listitem").filter(has_text="It will wait:")
+        expect(waits).to_contain_text("Warning")
+        dialog.get_by_text("More options").click()
 
+        dialog.get_by_label("Size").select_option("tiny")
+
+        expect(waits).to_have_count(0)
+        little = before.get_by_role("listitem").filter(has_text="0.5 of 0.6")
+        expect(little).to_contain_text("Warning")
+        dialog.get_by_label("Size").select_option("half")
+        expect(waits).to_be_visible()
+        dialog.get_by_role("radio", name="On a schedule").check()
+        expect(waits).to_have_count(0)
+        dialog.get_by_role("radio", name="Now", exact=True).check()
         dialog.get_by_role("button", name="Run", exact=True).click()  # a warning does not keep it
 
         expect(page.get_by_text("Running daily.ipynb in the background.")).to_be_visible()
@@ -339,4 +355,5 @@ def test_that_a_run_will_have_to_wait_is_said_before_it_is_started(
     finally:
         gate.touch()
         quotas.unlink()
+        sizes.unlink()
     assert finish(lab, waiting["run_id"])["state"] == "succeeded"
