@@ -349,13 +349,10 @@ class SqlRunStore:
             wanted.append(runs.c.team.in_(teams))
         if after is not None:
             wanted.append(tuple_(runs.c.created_at, runs.c.run_id) < tuple_(*after))
+        newest = (runs.c.created_at.desc(), runs.c.run_id.desc())
+        found = select_records().where(*wanted).order_by(*newest).limit(limit)
         async with reading(self._engine) as connection:
-            rows = await connection.execute(
-                select_records()
-                .where(*wanted)
-                .order_by(runs.c.created_at.desc(), runs.c.run_id.desc())
-                .limit(limit)
-            )
+            rows = await connection.execute(found)
             return [record_of(row).run for row in rows]
 
     async def ended(self, owner: str, since: datetime, limit: int) -> list[Run]:

@@ -256,7 +256,7 @@ export const jobsPlugin: JupyterFrontEndPlugin<void> = {
     const watch = async () => (await told()).watch();
     const listen = async () => {
       const { News } = await import('./news');
-      new News(services, await told());
+      return new News(services, await told());
     };
     watched.added.connect(() => void watch());
     if (watched.all.length > 0) {
