@@ -19,6 +19,7 @@ from tests.platform_fixture import ROOT, wait_until
 PROGRAM = Path("/usr/bin/prometheus")
 TOOL = Path("/usr/bin/promtool")
 PAGE = ROOT / "docs/how-to/grafana.md"
+RULES = ROOT / "hub_config/prometheus/element.yml"
 
 
 def configuration(directory: Path, jobs: Mapping[str, tuple[str, str]]) -> Path:
@@ -26,14 +27,18 @@ def configuration(directory: Path, jobs: Mapping[str, tuple[str, str]]) -> Path:
     text = re.search(r"```yaml\n(# prometheus.yml.*?)```", PAGE.read_text(), re.DOTALL)
     assert text is not None
     said = yaml.safe_load(text[1])
-    assert {each["job_name"] for each in said["scrape_configs"]} == set(jobs)
+    assert {each["job_name"] for each in said["scrape_configs"]} >= set(jobs)
+    said["scrape_configs"] = [each for each in said["scrape_configs"] if each["job_name"] in jobs]
+    assert len(said["rule_files"]) == 1
+    said["rule_files"] = [str(RULES)]
     for job in said["scrape_configs"]:
         url, token = jobs[job["job_name"]]
         file = directory / f"{job['job_name']}-token"
         file.write_text(token)
         job["authorization"]["credentials_file"] = str(file)
         job["static_configs"] = [{"targets": [urlsplit(url).netloc]}]
-    said["global"] = {"scrape_interval": "1s"}  # which is the timeout, too
+    # which is the timeout, too
+    said["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config = directory / "prometheus.yml"
     config.write_text(yaml.safe_dump(said))
     subprocess.run([TOOL, "check", "config", config], check=True, capture_output=True)
@@ -58,6 +63,12 @@ class Prometheus:
         told = answer.json()
         assert told["status"] == "success", f"{expression}: {told}"
         return list(told["data"]["result"])
+
+    def firing(self) -> dict[str, dict[str, Any]]:
+        """Return the alerts that fire, by their names."""
+        answer = httpx.get(f"{self._url}/api/v1/alerts", trust_env=False, timeout=30)
+        alerts = answer.json()["data"]["alerts"]
+        return {each["labels"]["alertname"]: each for each in alerts if each["state"] == "firing"}
 
     def targets(self) -> str:
         """What it says of those that it reads, such as why it cannot."""

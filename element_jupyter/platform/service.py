@@ -63,6 +63,7 @@ from element_jupyter.platform.hub.access import HubAccess, hub_access
 from element_jupyter.platform.hub.runs import HubRuns
 from element_jupyter.platform.ledger import ledger
 from element_jupyter.platform.machine import FreeNow
+from element_jupyter.platform.metrics import platform_metrics
 from element_jupyter.platform.orchestration import orchestrator_of
 from element_jupyter.platform.pages import pages_of
 from element_jupyter.platform.policies import managed_quotas
@@ -253,6 +254,7 @@ async def _composed(
         ("verify the audit", audit.keep_checking()),
         ("count the ledger", books.keep_counting()),
         ("collect blobs", keep_collecting(blobs, files, run_store, uploads)),
+        ("metrics", platform_metrics(engine, settings, policy.in_force).keep_reading()),
         ("audit files", audited_files(settings, data, audit).keep_looking()),
         *tidying.loops(),
     ]

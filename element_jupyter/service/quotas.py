@@ -19,6 +19,7 @@ from element_jupyter.core.runs import Run
 from element_jupyter.core.sizes import Sizes
 from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name
+from element_jupyter.service.platform_metrics import REFUSED
 
 log = logging.getLogger(__name__)
 
@@ -242,5 +243,6 @@ class QuotaKeeper:
 
 
 def _error(refusal: Refusal, quotas: Quotas) -> ElementError:
+    REFUSED.labels(refusal.bound.limit.kind.value).inc()
     kind = Forbidden if refusal.never else OverQuota
     return kind(refusal.sentence, refusal.hint(quotas), field="size")

@@ -20,7 +20,7 @@ from prometheus_client.exposition import generate_latest
 from element_jupyter.core.resources.samples import DiskUsage, GpuUsage, Sample, ServerUsage
 from element_jupyter.server.resource_metrics import ResourceMetrics
 
-DASHBOARD = Path(__file__).parents[2] / "hub_config" / "grafana" / "element.json"
+DASHBOARDS = sorted((Path(__file__).parents[2] / "hub_config" / "grafana").glob("*.json"))
 MEASURED = Sample(
     at=datetime(2026, 11, 21, tzinfo=UTC),
     server=ServerUsage(
@@ -37,9 +37,9 @@ MEASURED = Sample(
 )
 
 
-@pytest.fixture(scope="module")
-def dashboard() -> dict[str, Any]:
-    return dict(json.loads(DASHBOARD.read_text()))
+@pytest.fixture(scope="module", params=DASHBOARDS, ids=lambda path: path.stem)
+def dashboard(request) -> dict[str, Any]:
+    return dict(json.loads(request.param.read_text()))
 
 
 def asked(dashboard: dict[str, Any]) -> set[str]:
