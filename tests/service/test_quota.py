@@ -129,10 +129,14 @@ async def test_a_run_that_waits_is_shown_its_place_and_why_and_starts_when_the_l
     assert (await run_in(limited, second, *ENDED))["state"] == "succeeded"
 
 
-async def test_a_wrong_file_lets_nothing_start_and_says_what_is_wrong(limited):
-    (limited.data / "quotas.yaml").write_text("quotas: [{who: everyone, at_ones: {runs: 1}}]")
+@pytest.fixture
+def wrong_file(settings):
+    settings.data.mkdir()
+    (settings.data / "quotas.yaml").write_text("quotas: [{who: everyone, at_ones: {runs: 1}}]")
 
-    answer = await start(limited)
+
+async def test_a_wrong_file_lets_nothing_start_and_says_what_is_wrong(wrong_file, plane):
+    answer = await start(plane)
 
     assert answer.status_code == 400
     assert "at_ones" in answer.json()["message"]
