@@ -88,6 +88,18 @@ class ServiceClient:
     def content(self, *path: str) -> bytes:
         return self._answer("GET", path).content
 
+    def download(self, *path: str, **query: str | int | None) -> Iterator[bytes]:
+        """Yield a file as it comes; nothing is yielded before it is known to be one."""
+        url, headers = self._target(path)
+        try:
+            with self._http.stream("GET", url, params=_given(query), headers=headers) as answer:
+                if answer.is_error:
+                    answer.read()
+                    raise _error(answer)
+                yield from answer.iter_bytes()
+        except httpx.TransportError as error:
+            raise _silent(url) from error
+
     def pages(self, *path: str, **query: str | int | None) -> Iterator[Document]:
         """Yield the pages of a long list."""
         cursor: str | None = None

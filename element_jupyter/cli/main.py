@@ -49,7 +49,7 @@ COMMANDS: Final = {
     "jobs": Entry("jobs", "app", "Look at jobs, pause, trigger, edit and delete them.", _NOTEBOOKS),
     "runs": Entry("runs", "app", "Look at runs, follow, stop and start them.", _NOTEBOOKS),
     "quota": Entry("quota", "app", "Show limits, ask for more, manage quotas.", _NOTEBOOKS),
-    "usage": Entry("usage", "app", "Show what runs have used.", _NOTEBOOKS),
+    "usage": Entry("usage", "app", "Show what was used, and what it cost.", _NOTEBOOKS),
     "env": Entry("env", "app", "Show, lock, build and keep environments.", _NOTEBOOKS),
     "schema": Entry("schema", "app", "Print the schema of the files.", _NOTEBOOKS),
 }

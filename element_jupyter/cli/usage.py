@@ -1,8 +1,9 @@
-"""`element usage`: what runs have used, of each cell and over time."""
+"""`element usage`: what was given, used and what it cost; and what a run has used, cell by cell."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -14,11 +15,12 @@ from element_jupyter.cli.follow import clean
 from element_jupyter.cli.output import DataOption, JsonOption, Output, duration, state_text, table
 from element_jupyter.cli.runs import find_run
 from element_jupyter.cli.storage import storage
+from element_jupyter.cli.usage_report import Form, report
 from element_jupyter.core.resources.words import memory_in_words
 from element_jupyter.core.runs import CellFinished, CellStarted, Event, Run, RunStarted, Usage
 from element_jupyter.platform.client import connect
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer()
 app.command()(advice)
 app.command()(storage)
 
@@ -29,9 +31,39 @@ _LABEL: Final = 9
 _WIDEST: Final = 100
 
 
-@app.callback()
-def usage() -> None:
-    """Show what runs have used."""
+@app.callback(invoke_without_command=True)
+def usage(  # noqa: PLR0917 - what a report may be asked for
+    context: typer.Context,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What rows are told apart by, such as team,day: any of person, team, job,"
+            " notebook, size, kind, day, month."
+        ),
+    ] = "day",
+    since: Annotated[
+        str | None, typer.Option(metavar="DAY", help="The first day; else the month's.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="DAY", help="The first day that is not asked for.")
+    ] = None,
+    team: Annotated[str | None, typer.Option(help="What was started for this team.")] = None,
+    person: Annotated[str | None, typer.Option(help="What this person started.")] = None,
+    job: Annotated[str | None, typer.Option(help="Of this job: team/name.")] = None,
+    notebook: Annotated[str | None, typer.Option(help="Of this notebook.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="How it is written.")] = Form.TABLE,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write it to.")
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was given, what was used of it and what it cost; of a run, cell by cell."""
+    if context.invoked_subcommand is not None:
+        return
+    asked = {"by": by, "since": since, "until": until, "team": team, "person": person}
+    output = Output(as_json=as_json)
+    report(connect(data), output, form, out, **asked, job=job, notebook=notebook)
 
 
 @app.command(name="run")

@@ -30,6 +30,13 @@ from element_jupyter.core.ledger.reports import (
     total,
 )
 from element_jupyter.core.sizes import Sizes
+from element_jupyter.service.ledger_export import (
+    ReportFormat,
+    Write,
+    batches,
+    csv_chunks,
+    fields_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +76,13 @@ class Ledger:
     """Reads the ledger by the prices that there are now."""
 
     def __init__(
-        self, store: LedgerStore, prices: Callable[[], Prices], sizes: Callable[[], Sizes]
+        self,
+        store: LedgerStore,
+        prices: Callable[[], Prices],
+        sizes: Callable[[], Sizes],
+        parquet: Write,
     ) -> None:
+        self._writers = {ReportFormat.CSV: csv_chunks, ReportFormat.PARQUET: parquet}
         self._store = store
         self._prices = prices
         self._sizes = sizes
@@ -160,6 +172,33 @@ class Ledger:
             total=added,
             forecast=await self._forecast(question, prices, added.cost, now),
         )
+
+    async def rows(self, asked: Asked) -> AsyncIterator[UsageRow]:
+        """Yield the rows of a report one by one, however many there are.
+
+        Raises:
+            Invalid: the days are none, or `prices.yaml` has never been right.
+        """
+        prices = self._prices()
+        question = _question(asked, prices, datetime.now(UTC))
+        same: list[Part] = []
+        async for part in self._stream(question, prices):
+            if same and part.key != same[0].key:
+                for row in rows(same, question.by, prices):
+                    yield row
+                same = []
+            same.append(part)
+        for row in rows(same, question.by, prices):
+            yield row
+
+    def export(self, asked: Asked, wanted: ReportFormat) -> AsyncIterator[bytes]:
+        """Return a report as a file, which is made while it is read.
+
+        Raises:
+            Invalid: as `rows`; or such a file cannot be written here.
+        """
+        write = self._writers[wanted]
+        return write(batches(self.rows(asked)), fields_of(asked.by))
 
     async def _parts(self, question: Question, prices: Prices) -> list[Part]:
         return [part async for part in self._stream(question, prices)]

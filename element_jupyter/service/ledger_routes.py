@@ -16,8 +16,9 @@ from element_jupyter.core.ledger.reports import UsageReport, dimensions
 from element_jupyter.core.quotas.allocations import AllocationId
 from element_jupyter.core.teams import Level
 from element_jupyter.core.values import Name, Value
-from element_jupyter.service.http import Answer, Route, allow
+from element_jupyter.service.http import Answer, Download, Route, allow
 from element_jupyter.service.ledger import Asked
+from element_jupyter.service.ledger_export import ReportFormat
 from element_jupyter.service.services import Services
 
 By = Annotated[
@@ -52,6 +53,27 @@ async def get_usage(
 ) -> UsageReport:
     """Add up what was given, used and what it costs: your own; of a team, for its leads."""
     return await services.ledger.report(_asked(who, by, since, until, team, person, job, notebook))
+
+
+async def export_usage(
+    services: Services,
+    who: Person,
+    *,
+    format: Annotated[
+        ReportFormat, Field(description="CSV, or Parquet where pyarrow is installed.")
+    ] = ReportFormat.CSV,
+    by: By = "",
+    since: Since = None,
+    until: Until = None,
+    team: Team = None,
+    person: WhosePerson = None,
+    job: Job = None,
+    notebook: Notebook = None,
+) -> Download:
+    """Return the rows of such a report as a file, however many there are."""
+    asked = _asked(who, by, since, until, team, person, job, notebook)
+    chunks = services.ledger.export(asked, format)
+    return Download(f"usage.{format}", chunks, format.media_type)
 
 
 def _asked(  # noqa: PLR0917 - what a report may be asked for
@@ -110,6 +132,7 @@ _ADMINISTER = allow(Action.ADMINISTER)
 
 ROUTES = (
     Route("GET", "/usage", get_usage, access=allow(Action.READ)),
+    Route("GET", "/usage/export", export_usage, access=allow(Action.READ)),
     Route("POST", "/usage/readings", take_readings, access=allow(Action.PROVISION)),
     Route(
         "POST",

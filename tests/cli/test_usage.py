@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 
 import pytest
 
 from tests.cli.control_plane import a_project
+from tests.platform_fixture import wait_until
 
 GROWING = "import time\nheld = bytearray(200_000_000)\ntime.sleep(3)"
 
@@ -81,3 +83,27 @@ def test_what_is_kept_is_shown_once_it_was_measured(element):
     assert "Nothing has been measured yet." in shown.out
     assert "measured again" in shown.err
     assert element("usage", "storage", "--all", "--json").json["items"] == []
+
+
+def test_a_report_says_what_runs_were_given_and_is_written_as_csv(element, a_run, tmp_path):
+    def told() -> bool:
+        return element("usage", "--by", "job", "--json").json["total"]["used_cpu_hours"] > 0
+
+    wait_until(told, 60)  # it is counted every few seconds
+    said = element("usage", "--by", "job,day")
+    assert said.code == 0, said.err
+    assert all(len(line) <= 80 for line in said.out.splitlines())
+    (hungry,) = (line for line in said.out.splitlines() if "ada/hungry" in line)
+    assert "%" in hungry
+    assert any(line.strip().startswith("all ") for line in said.out.splitlines())
+
+    file = tmp_path / "usage.csv"
+    assert element("usage", "--by", "job", "--format", "csv", "-o", file).code == 0
+    heading, *rows = csv.reader(file.open())
+    assert heading[:2] == ["job", "count"]
+    assert [row[0] for row in rows] == ["ada/hungry"]
+
+
+def test_a_report_that_cannot_be_written_so_is_wrong_use(element):
+    assert element("usage", "--format", "parquet").code == 2
+    assert element("usage", "--by", "planet").code == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -72,6 +72,7 @@ def check_accounting_closes(hub: HubPlatform, seconds: float = 90) -> None:
     closed = {each["run_id"]: each for each in found if each["ended_at"] is not None}
     assert started <= set(closed)
     _sums_match(hub)
+    _ledger_matches(hub)
 
 
 def _sums_match(hub: HubPlatform) -> None:
@@ -83,9 +84,37 @@ def _sums_match(hub: HubPlatform) -> None:
     assert told == pytest.approx(own, rel=0.001, abs=0.01)
 
 
+def used(hub: HubPlatform, **asked: str) -> dict[str, Any]:
+    """Return a report of the ledger, of these days."""
+    today = datetime.now(UTC).date()
+    days = {"since": str(today - timedelta(days=3)), "until": str(today + timedelta(days=2))}
+    with hub.platform.service() as service:
+        answer = service.get("/usage", params=days | asked).raise_for_status()
+    return dict(answer.json())
+
+
+def _ledger_matches(hub: HubPlatform) -> None:
+    """Wait until the ledger has given just what the allocations say, up to its own moment."""
+    told: list[tuple[float, float]] = []
+
+    def matches() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            report = used(hub)
+            until = datetime.fromisoformat(report["counted_until"]).timestamp()
+            given = report["total"]["allocated_cpu_hours"]
+            held = sum(_hours(each, until) * each["cpu"] for each in allocations(hub))
+            told.append((given, held))
+            return bool(given == pytest.approx(held, rel=0.001, abs=0.0001))
+        return False
+
+    wait_until(matches, 60, lambda: f"{told[-3:]}\n{hub.log_of('service')}")
+
+
 def _hours(allocation: dict[str, Any], now: float) -> float:
     begun = datetime.fromisoformat(allocation["begun_at"])
     ended = allocation["ended_at"]
-    until = datetime.fromisoformat(ended) if ended else datetime.fromtimestamp(now, UTC)
-    assert until >= begun
-    return (until - begun).total_seconds() / 3600
+    until = datetime.fromtimestamp(now, UTC)
+    if ended:
+        assert datetime.fromisoformat(ended) >= begun
+        until = min(until, datetime.fromisoformat(ended))
+    return max(0.0, (until - begun).total_seconds() / 3600)

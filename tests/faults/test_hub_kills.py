@@ -11,12 +11,15 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from tests.faults.accounting import check_accounting_closes, limit_generously
+from element_jupyter.platform.control_groups import control_groups, group_of
+from tests.faults.accounting import check_accounting_closes, limit_generously, used
 from tests.hub_platform import OWNER, HubPlatform, hub_platform, needs_accounts
 from tests.platform_fixture import wait_until
 
@@ -104,3 +107,74 @@ def test_a_kill_ends_no_server_and_no_run_of_anybody(
     # what the run had is given back, and the Hub knows nothing of it any more
     wait_until(lambda: hub.is_given_back(run_id), 60, lambda: hub.log_of("hub"))
     check_accounting_closes(hub)
+
+
+BURNS = """
+import time
+held = bytearray(b"x") * 300_000_000
+until = time.process_time() + 14
+while time.process_time() < until:
+    sum(range(50_000))
+print("to the end")
+"""
+MOST_OFF = 0.02
+
+
+class Counters:
+    """What the system itself counts of one run, looked at until its control groups are gone."""
+
+    def __init__(self, hub: HubPlatform, run_id: str) -> None:
+        name = f"{group_of(hub.data)}/{OWNER}~{run_id}"
+        places = control_groups()
+        if "cpuacct" in places:
+            self._cpu = places["cpuacct"] / name / "cpuacct.usage"
+            self._unit_seconds, self._entry = 1e-9, 0
+        else:
+            self._cpu = places.get("", Path("/nonexistent")) / name / "cpu.stat"
+            self._unit_seconds, self._entry = 1e-6, 1
+        self.cpu_seconds = 0.0
+
+    def look(self) -> bool:
+        """Read them; False when they are gone."""
+        try:
+            words = self._cpu.read_text().split()
+        except OSError:
+            return False
+        self.cpu_seconds = int(words[self._entry]) * self._unit_seconds
+        return True
+
+
+def test_the_ledger_has_what_the_control_groups_counted_whatever_was_killed_meanwhile(
+    hub: HubPlatform,
+) -> None:
+    wait_until(lambda: answers(hub), 60, hub.platform.log)
+    before = used(hub, by="kind")
+    run_id = hub.start_run(BURNS)
+    counters = Counters(hub, run_id)
+    wait_until(counters.look, 60, lambda: hub.log_of("hub"))
+
+    for victim, after_seconds in (("hub", 3), ("service", 7), ("hub", 10)):
+        wait_until(lambda: counters.look() and counters.cpu_seconds > after_seconds, 120)  # noqa: B023
+        wait_until(lambda: answers(hub), 60, hub.platform.log)
+        kill(hub, victim)
+    while counters.look():
+        time.sleep(0.02)
+
+    assert hub.ended(run_id, 150)["state"] == "succeeded"
+    assert counters.cpu_seconds > 14
+    off: list[float] = []
+
+    def is_told() -> bool:
+        with contextlib.suppress(httpx.HTTPError):
+            cpu_hours = _used_cpu_hours(used(hub, by="kind")) - _used_cpu_hours(before)
+            off.append(cpu_hours * 3600 / counters.cpu_seconds - 1)
+            return abs(off[-1]) <= MOST_OFF
+        return False
+
+    wait_until(is_told, 60, lambda: f"{off[-3:]} of {counters.cpu_seconds}\n{hub.log_of('hub')}")
+    print(f"the ledger is {off[-1]:+.3%} off {counters.cpu_seconds:.2f} s")
+    check_accounting_closes(hub)
+
+
+def _used_cpu_hours(report: dict[str, Any]) -> float:
+    return sum(row["used_cpu_hours"] for row in report["rows"] if row["kind"] == "run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -24,6 +26,12 @@ GIVEN = text(
     " peak_memory_bytes) VALUES (:id, :kind, :person, '', :job, :notebook, :team, :size, :cpu,"
     " :memory_bytes, 0, :price, :begun_at, :ended_at, '', :cpu_seconds, :peak)"
 )
+MANY = text(
+    "INSERT INTO allocations (id, kind, person, server, team, size, cpu, memory_bytes, gpu,"
+    " price_per_hour, begun_at, ended_at, ended_how) SELECT 's-' || lpad(n::text, 26, '0'),"
+    " 'editor', 'p' || n, '', 'ml', 'small', 1, 1073741824, 0, 0.5, '2026-05-05T08:00Z',"
+    " '2026-05-05T09:00Z', '' FROM generate_series(1, :count) AS n"
+)
 
 
 @pytest.fixture
@@ -36,7 +44,7 @@ class Books:
     """The control plane, and what was given before the test."""
 
     def __init__(self, plane, database_url) -> None:
-        self._client = plane.client
+        self.client = plane.client
         self.data = plane.data
         self._database_url = database_url
         self._count = 0
@@ -64,6 +72,17 @@ class Books:
         with engine.begin() as connection:
             connection.execute(GIVEN, values | more)
         engine.dispose()
+        await self._settled()
+
+    async def many(self, count: int) -> None:
+        """Give an hour to so many people."""
+        engine = create_engine(self._database_url)
+        with engine.begin() as connection:
+            connection.execute(MANY, {"count": count})
+        engine.dispose()
+        await self._settled()
+
+    async def _settled(self) -> None:
         store = connect(self._database_url)
         await SqlLedger(store, runs_report=True).settle(datetime.now(UTC))
         await store.dispose()
@@ -74,7 +93,7 @@ class Books:
         await store.dispose()
 
     async def usage(self, **asked):
-        answer = await self._client.get("/usage", params=asked)
+        answer = await self.client.get("/usage", params=asked)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -170,7 +189,61 @@ async def test_the_month_that_it_is_has_a_forecast(books):
     ],
 )
 async def test_what_cannot_be_asked_is_refused_with_the_field(books, asked, field):
-    answer = await books._client.get("/usage", params=asked)
+    answer = await books.client.get("/usage", params=asked)
 
     assert answer.status_code == 400
     assert answer.json()["field"] == field
+
+
+async def test_an_export_has_the_rows_of_the_report_and_no_formula(books):
+    await books.given("2026-05-05T08:00", 1, notebook="=HYPERLINK(0)")
+    await books.given("2026-05-05T08:00", 2, notebook="plain.ipynb")
+    asked = {"by": "notebook,day", "since": "2026-05-01", "until": "2026-06-01"}
+
+    answer = await books.client.get("/usage/export", params=asked)
+
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert "usage.csv" in answer.headers["Content-Disposition"]
+    heading, *found = csv.reader(io.StringIO(answer.text))
+    assert heading[:3] == ["notebook", "day", "count"]
+    assert [row[0] for row in found] == ["'=HYPERLINK(0)", "plain.ipynb"]
+    told = (await books.usage(**asked))["rows"]
+    assert [row[heading.index("cost")] for row in found] == [row["cost"] for row in told]
+
+
+async def test_parquet_has_the_same_with_money_as_decimals(books):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    await books.many(3000)
+    asked = {"by": "person,day", "since": "2026-05-01", "until": "2026-06-01"}
+
+    answer = await books.client.get("/usage/export", params=asked | {"format": "parquet"})
+
+    found = parquet.read_table(io.BytesIO(answer.content)).to_pylist()
+    told = (await books.usage(**asked))["rows"]
+    assert len(found) == len(told) == 3000
+    assert [(row["person"], str(row["day"]), row["cost"]) for row in found] == [
+        (row["person"], row["day"], Decimal(row["cost"])) for row in told
+    ]
+
+
+async def test_an_administrator_corrects_what_was_counted_and_it_is_on_record(books):
+    await books.given("2026-05-05T08:00", 1, cpu_seconds=3600, peak=1 << 20)
+    correction = {
+        "id": "ticket 7",
+        "allocation_id": f"s-{1:026d}",
+        "hour": "2026-05-05T08:30:00Z",
+        "cpu_seconds": -1800,
+        "reason": "a runaway of ours",
+    }
+
+    for _ in range(2):
+        answer = await books.client.post("/usage/corrections", json=correction)
+        assert answer.status_code == 204, answer.text
+
+    told = await books.usage(since="2026-05-01", until="2026-06-01")
+    assert told["total"]["used_cpu_hours"] == pytest.approx(0.5)
+    [listed] = (await books.client.get("/usage/corrections")).json()
+    assert listed["reason"] == "a runaway of ours"
+    assert listed["person"] == "ada"
+    acts = (await books.client.get("/audit")).json()["items"]
+    assert "usage.correct" in [act["action"] for act in acts]

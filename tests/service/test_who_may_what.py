@@ -91,6 +91,8 @@ GET /advice                                      401 401 403 200 200 200 200 200
 GET /advice team                                 401 401 403 403 403 403 200 200 403 403 403 403
 GET /advice all                                  401 401 403 403 403 403 403 200 403 403 403 403
 POST /usage/readings                             401 401 403 403 403 403 403 403 403 204 403 403
+GET /usage/export                                401 401 403 200 200 200 200 200 200 403 403 403
+GET /usage/export team                           401 401 403 403 403 403 200 200 403 403 403 403
 GET /usage/corrections                           401 401 403 403 403 403 403 200 403 403 403 403
 POST /usage/corrections                          401 401 403 403 403 403 403 404 403 403 403 403
 GET /storage                                     401 401 403 200 200 200 200 200 200 403 403 403
@@ -201,6 +203,7 @@ QUERIES = {
     "GET /quota/people team": {"team": "sales"},
     "GET /allocations team": {"team": "sales"},
     "GET /usage": {"by": "team,day"},
+    "GET /usage/export team": {"by": "person", "team": "sales", "format": "csv"},
     "GET /usage team": {"by": "person", "team": "sales"},
     "GET /usage person": {"person": "mia"},
     "GET /advice team": {"scope": "team", "team": "sales"},

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,9 @@ log = logging.getLogger(__name__)
 
 READ_SECONDS: Final = 30.0
 """How often; who is killed loses what was used of memory and GPUs since."""
+_YOUNG_SECONDS: Final = 60.0
+"""For how long what has begun is looked at more often, or what ends soon would not be seen."""
+_OFTEN: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ class Meter:
     ) -> None:
         self._tell = tell
         self._gpus = gpus
-        self._period_seconds = period_seconds
+        self._pause_seconds = period_seconds / _OFTEN
+        self._seen_at: dict[str, float] = {}
         self._followed: WeakSet[Meterable] = WeakSet()
         self._name = secrets.token_hex(8)
         self._busy_before: dict[str, float] = {}
@@ -71,20 +76,31 @@ class Meter:
             self._task = asyncio.ensure_future(self._keep_reading())
 
     async def _keep_reading(self) -> None:
+        turn = 0
         while True:
-            await asyncio.sleep(self._period_seconds)
+            await asyncio.sleep(self._pause_seconds)
+            turn = (turn + 1) % _OFTEN
             try:
-                readings = await self.read()
+                readings = await self.read(only_young=turn != 0)
                 if readings:
                     self._tell(readings)
             except Exception:
                 # one bad round must not be the last
                 log.exception("what servers use was not read")
 
-    async def read(self) -> list[Reading]:
-        """Return one reading of each that runs."""
+    async def read(self, *, only_young: bool = False) -> list[Reading]:
+        """Return one reading of each that runs, or of those that have just begun."""
         found = [each for spawner in list(self._followed) if (each := spawner.metered())]
         self._forget({each.allocation_id for each in found})
+        now = time.monotonic()
+        age_seconds = {
+            each.allocation_id: now - self._seen_at.setdefault(each.allocation_id, now)
+            for each in found
+        }
+        if only_young:
+            found = [each for each in found if age_seconds[each.allocation_id] < _YOUNG_SECONDS]
+        if not found:
+            return []
         return await asyncio.to_thread(lambda: [self._reading(each) for each in found])
 
     def _reading(self, of: Metered) -> Reading:
@@ -107,5 +123,6 @@ class Meter:
         return busy - self._busy_before.setdefault(of.allocation_id, busy)
 
     def _forget(self, living: set[str]) -> None:
-        for gone in self._busy_before.keys() - living:
-            del self._busy_before[gone]
+        for known in (self._busy_before, self._seen_at):
+            for gone in known.keys() - living:
+                del known[gone]

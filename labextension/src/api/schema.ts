@@ -1160,6 +1160,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/usage/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Return the rows of such a report as a file, however many there are */
+        get: operations["export_usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/usage/readings": {
         parameters: {
             query?: never;
@@ -3896,6 +3913,12 @@ export interface components {
             /** Events */
             events: components["schemas"]["EventInput"][];
         };
+        /**
+         * ReportFormat
+         * @description What a report is written as.
+         * @enum {string}
+         */
+        ReportFormat: "csv" | "parquet";
         /**
          * RequestState
          * @description What became of a request.
@@ -8180,6 +8203,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": null;
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_usage: {
+        parameters: {
+            query?: {
+                /** @description CSV, or Parquet where pyarrow is installed. */
+                format?: components["schemas"]["ReportFormat"];
+                /** @description What rows are told apart by, such as team,day: any of person, team, job, notebook, size, kind, day, month. */
+                by?: string;
+                /** @description The first day. Without days: the month that it is. */
+                since?: string | null;
+                /** @description The first day that is not asked for. */
+                until?: string | null;
+                /** @description What was started for this team. */
+                team?: string | null;
+                /** @description What this person started. */
+                person?: string | null;
+                /** @description Of this job: team/name. */
+                job?: string | null;
+                /** @description Of this notebook. */
+                notebook?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
                 };
             };
             /** @description What went wrong, and what to do about it. */
