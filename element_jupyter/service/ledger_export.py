@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from element_jupyter.core.ledger.reports import By, UsageRow, UsageSums
+from element_jupyter.service.spreadsheets import csv_row
 
 _TOGETHER: Final = 2000
 Write = Callable[[AsyncIterator[Sequence[UsageRow]], tuple[str, ...]], AsyncIterator[bytes]]
@@ -47,20 +46,7 @@ async def csv_chunks(
     found: AsyncIterator[Sequence[UsageRow]], fields: tuple[str, ...]
 ) -> AsyncIterator[bytes]:
     """Yield a CSV file, piece by piece."""
-    yield _lines([fields])
+    yield csv_row(fields).encode()
     async for some in found:
-        yield _lines(_cells(row.model_dump(mode="json"), fields) for row in some)
-
-
-def _lines(rows: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
-
-
-def _cells(row: Mapping[str, Any], fields: tuple[str, ...]) -> Iterator[Any]:
-    for name in fields:
-        value = row[name]
-        # a spreadsheet would take it for a formula, which others may have written
-        risky = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r"))
-        yield f"'{value}" if risky and name not in UsageSums.model_fields else value
+        listed = (row.model_dump(mode="json") for row in some)
+        yield "".join(csv_row(row[name] for name in fields) for row in listed).encode()

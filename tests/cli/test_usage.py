@@ -99,7 +99,7 @@ def test_a_report_says_what_runs_were_given_and_is_written_as_csv(element, a_run
 
     file = tmp_path / "usage.csv"
     assert element("usage", "--by", "job", "--format", "csv", "-o", file).code == 0
-    heading, *rows = csv.reader(file.open())
+    heading, *rows = csv.reader(file.read_text().splitlines())
     assert heading[:2] == ["job", "count"]
     assert [row[0] for row in rows] == ["ada/hungry"]
 
