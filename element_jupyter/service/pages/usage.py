@@ -34,7 +34,7 @@ WAYS: Final = {
 }
 _INTO: Final = {By.TEAM: By.PERSON, By.PERSON: By.JOB, By.JOB: By.DAY}
 """What a row is divided by when it is opened."""
-PERIODS: Final = {"": "This month", "last": "Last month", "days": "Days"}
+PERIODS: Final = {"": "This month", "last": "Last month"}
 
 
 async def load(
@@ -86,7 +86,8 @@ async def load(
         ],
         "count": len(matching),
         "chart": _chart(daily, money=money),
-        "legend": legend("used", "given and idle"),
+        "legend": legend("given", "given and idle"),
+        "measured": daily.total.idle_share is not None,
         "budget": budget,
         "budget_limit": Decimal(str(budget.limit)) if budget else Decimal(0),
         "savings": await _savings(services, who, asked["team"]),
@@ -239,7 +240,7 @@ def _chart(daily: UsageReport, *, money: bool) -> Any:
         whole = _amount(row, money=money) if row else 0.0
         idle = _idle(row, money=money) if row else 0.0
         words = f"{day}: {whole:,.2f} {unit}, of which {idle:,.2f} idle"
-        found.append(Column(f"{day.day}.{day.month}.", whole, idle, words))
+        found.append(Column(f"{day:%b} {day.day}", whole, idle, words))
     return columns(found, title=f"{unit} of each day", described_by="by-day")
 
 
