@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import yaml
 
 from element_jupyter.adapters.hub.launcher import HttpLauncher
 from element_jupyter.core.errors import Unavailable
+from element_jupyter.core.ledger.counting import Reading
 from element_jupyter.core.quotas.allocations import Ended, server_allocation
 from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.core.sizes import Size
@@ -152,3 +153,33 @@ def test_limits_of_a_role_hold_for_what_somebody_is_to_the_team(both: HubPlane):
     both.ask("lena", "POST", "/runs", json=run).raise_for_status()
     # her own team of one is no team
     both.ask("mia", "POST", "/runs", json=run | {"team": "mia"}).raise_for_status()
+
+
+def test_what_is_used_while_nobody_answers_waits_in_few_files_and_counts_once(
+    both: HubPlane, tmp_path: Path
+):
+    began = datetime.now(UTC) - timedelta(minutes=2)
+    editor = server_allocation("mia", "metered", "mia", SMALL, began)
+
+    def readings(cpu_seconds: float) -> list[Reading]:
+        at = began + timedelta(seconds=cpu_seconds)
+        return [Reading(allocation_id=editor.id, at=at, cpu_seconds=cpu_seconds)]
+
+    async def while_it_is_away() -> None:
+        async with reserving(both, in_force(both), tmp_path) as hub:
+            await hub.reserve(editor, None)
+            both.plane.end(signal.SIGKILL)
+            for cpu_seconds in (10, 20, 30, 40, 50):
+                hub.count(readings(cpu_seconds))
+            assert len(list(tmp_path.glob("*.json"))) <= 2  # that of these five minutes
+            await asyncio.to_thread(both.plane.start)
+            await told(tmp_path)
+            hub.count(readings(50))
+            hub.count(readings(20))
+            await told(tmp_path)
+
+    asyncio.run(while_it_is_away())
+
+    asked = {"person": "mia", "since": f"{began:%Y-%m-%d}"}
+    shown = both.ask("root-of-all", "GET", "/usage", params=asked).raise_for_status().json()
+    assert shown["total"]["used_cpu_hours"] * 3600 == pytest.approx(50)

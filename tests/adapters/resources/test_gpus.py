@@ -194,3 +194,35 @@ def test_a_real_device_is_told_as_its_maker_s_tool_tells_it():
         assert gpu["memory_size_bytes"] == pytest.approx(int(each[2]) * 1024**2, rel=0.01)
         assert 0 <= gpu["memory_bytes"] <= gpu["memory_size_bytes"]
         assert gpu["utilization"] is None or 0 <= gpu["utilization"] <= 1
+
+
+BUSY = """
+import sys, time
+from element_jupyter.adapters.resources.gpu_time import GpuTime
+gpus = GpuTime(period_seconds=0.05)
+deadline = time.monotonic() + 60
+while (began := gpus.busy_seconds(["0"])) is None and time.monotonic() < deadline:
+    time.sleep(0.01)
+at = time.monotonic()
+while (busy := gpus.busy_seconds(["0"]) - began) < 0.5 and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(busy / (time.monotonic() - at), gpus.busy_seconds(["1"]), gpus.busy_seconds(["7"]))
+gpus.close()
+"""
+
+
+def test_for_how_long_a_device_was_busy_is_its_utilization_over_time(fake: FakeNvml):
+    fake.say(f"device 50 0 {24 * GIB} NVIDIA L4", f"device 0 0 {24 * GIB} NVIDIA L4")
+
+    said = subprocess.run(
+        [sys.executable, "-c", BUSY],
+        cwd=PROJECT,
+        env={**os.environ, **fake.variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout.split()
+
+    assert float(said[0]) == pytest.approx(0.5, rel=0.3)
+    assert said[1:] == ["0.0", "None"]
