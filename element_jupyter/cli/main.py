@@ -43,6 +43,7 @@ COMMANDS: Final = {
     "doctor": Entry("status", "doctor", "Find out what is wrong and how to mend it.", _PLATFORM),
     "whoami": Entry("whoami", "whoami", "Show who you are here, and your teams.", _PLATFORM),
     "audit": Entry("audit", "app", "Show and verify who did what.", _PLATFORM),
+    "care": Entry("care", "app", "Show what the platform tidies up.", _PLATFORM),
     "run": Entry("run", "run", "Run a notebook here and now.", _NOTEBOOKS),
     "schedule": Entry("schedule", "schedule", "Make a notebook a job.", _NOTEBOOKS),
     "apply": Entry("apply", "apply", "Create or update jobs from files.", _NOTEBOOKS),

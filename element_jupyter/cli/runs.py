@@ -183,6 +183,16 @@ def start(  # noqa: PLR0917 - options have names
     _exit_as(follow(local, run.run_id, output), output)
 
 
+@app.command()
+def restore(run: RunArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Bring back the outputs of an old run that were put into the trash."""
+    output = Output(as_json=as_json)
+    local = connect(data)
+    found = find_run(local, run)
+    said = local.service.post("runs", found.run_id, "restore")
+    output.result(said, f"The outputs of {found.run_id} are back.")
+
+
 def job_id(local: Local, text: str) -> str:
     """Return `team/name` of what was typed; without a team it is the person's own."""
     parts = text.split("/")

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from element_jupyter.adapters.hub.servers import HubServers
+from element_jupyter.adapters.run_trash import RunTrash
 from element_jupyter.adapters.sql.activity_store import SqlActivity
 from element_jupyter.adapters.sql.notice_store import SqlNotices
+from element_jupyter.adapters.sql.put_away_store import SqlPutAway
 from element_jupyter.config import Element
 from element_jupyter.platform.admin_files import care
 from element_jupyter.service.audit import Audit
 from element_jupyter.service.care import ServerCare
 from element_jupyter.service.notices import Notices
+from element_jupyter.service.retention import Retention
 
 Work = tuple[str, Coroutine[Any, Any, None]]
 
@@ -27,11 +31,12 @@ class Care:
 
     notices: Notices
     servers: ServerCare
+    retention: Retention
     _hub: HubServers | None
 
     def loops(self) -> list[Work]:
         """Return what goes on for as long as the control plane does."""
-        found: list[Work] = []
+        found: list[Work] = [("put away old outputs", self.retention.keep_tidying())]
         if self._hub is not None:
             found.append(("look for what is idle", self.servers.keep_looking(self._hub)))
         return found
@@ -46,5 +51,15 @@ def care_of(
 ) -> Care:
     """Compose what tidies up."""
     told = SqlNotices(engine)
-    servers = ServerCare(SqlActivity(engine), told, care(settings), audit.record, now)
-    return Care(Notices(told, now), servers, hub)
+    activity, policy = SqlActivity(engine), care(settings)
+    servers = ServerCare(activity, told, policy, audit.record, now)
+    trash = RunTrash(settings.data / "runs")
+    retention = Retention(
+        SqlPutAway(engine),
+        trash,
+        policy,
+        record=audit.record,
+        now=now,
+        alone=partial(activity.alone, "outputs"),
+    )
+    return Care(Notices(told, now), servers, retention, hub)

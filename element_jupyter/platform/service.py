@@ -296,6 +296,7 @@ async def _composed(
             running=Running(SqlRunning(engine), runs, keeper, known_sizes, servers),
             notices=tidying.notices,
             care=tidying.servers,
+            retention=tidying.retention,
             hub=hub is not None,
             launches=hub_runs,
         ),

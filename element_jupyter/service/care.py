@@ -24,7 +24,7 @@ from element_jupyter.core.care.idleness import (
 )
 from element_jupyter.core.care.notices import NoticeKind, NoticeStore, in_order
 from element_jupyter.core.care.policy import CarePolicy, Editors
-from element_jupyter.core.care.preview import ServerStanding
+from element_jupyter.core.care.preview import ServerStanding, Tidied
 from element_jupyter.core.care.standing import (
     ActivityStore,
     Ending,
@@ -122,6 +122,15 @@ class ServerCare:
             _shown(each, self._due(each, now), now) for each in await self._store.standing()
         )
 
+    async def expected(self) -> list[Tidied]:
+        """Say which servers would be stopped or warned now."""
+        now, found = self._now(), []
+        for each in await self._store.standing():
+            due_ = self._due(each, now)
+            if due_ is not None and due_.at <= now:
+                found.append(_tidied(each, due_, now))
+        return found
+
     def _due(self, standing: Standing, now: datetime) -> Due | None:
         said = self.policy().for_team(standing.allocation.team)
         return due(said, standing.holding, standing.seen, self._fresh, now)
@@ -207,6 +216,17 @@ def _shown(standing: Standing, found: Due | None, now: datetime) -> ServerStandi
         warned_at=standing.warned_at,
         stops_at=stops_at,
         why="" if found is None else found.why(now),
+    )
+
+
+def _tidied(standing: Standing, found: Due, now: datetime) -> Tidied:
+    allocation = standing.allocation
+    return Tidied(
+        what="server",
+        subject=f"{allocation.person}/{allocation.server}".rstrip("/"),
+        sentence=f"Stopped after a warning: {found.why(now)}.",
+        frees_bytes=allocation.memory_bytes,
+        frees_cores=allocation.cpu,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -79,7 +80,7 @@ async def list_runs(
 
 async def get_run(services: Services, who: Person, run_id: RunId) -> Run:
     """Get a run as it is now; while it waits, with its place and why."""
-    return await _readable(services, who, run_id)
+    return await readable(services, who, run_id)
 
 
 async def get_run_events(
@@ -93,7 +94,7 @@ async def get_run_events(
     accept: Accept = "",
 ) -> EventStream[Event] | Page[Event]:
     """Follow a run: server-sent events to its end, or a page of JSON for who asks for that."""
-    run = await _readable(services, who, run_id)
+    run = await readable(services, who, run_id)
     if last_event_id is not None:
         after = max(after, _event_id(last_event_id))
     if "application/json" in accept and "text/event-stream" not in accept:
@@ -108,7 +109,7 @@ async def get_run_events(
 
 async def stop_run(services: Services, who: Person, run_id: RunId) -> Run:
     """Stop a run, or get it as it is when it was stopped already or has ended."""
-    run = await _readable(services, who, run_id)
+    run = await readable(services, who, run_id)
     may(who, Action.RUN, of_team(run.team))
     if isinstance(who, Scheduler) and run.job is None:
         raise Forbidden("Airflow stops runs of jobs, and no other notebook.")
@@ -118,20 +119,28 @@ async def stop_run(services: Services, who: Person, run_id: RunId) -> Run:
 
 async def get_run_notebook(services: Services, who: Person, run_id: RunId) -> FileAnswer:
     """Get the executed notebook."""
-    run = await _readable(services, who, run_id)
+    run = await readable(services, who, run_id)
     if run.output_path is None:
         raise NotFound(
             f"The run {run_id} has not written a notebook.",
             "It is written when the run ends, and now and then before.",
         )
     path = Path(run.output_path)
+    await _still_there(services, run_id, path)
     return FileAnswer(path.parent, path.name, media_type="application/x-ipynb+json")
 
 
 async def get_run_artifact(services: Services, who: Person, run_id: RunId, path: str) -> FileAnswer:
     """Get a file that a run left."""
-    await _readable(services, who, run_id)
-    return FileAnswer(services.runs.directory(run_id) / "artifacts", path)
+    await readable(services, who, run_id)
+    root = services.runs.directory(run_id) / "artifacts"
+    await _still_there(services, run_id, root)
+    return FileAnswer(root, path)
+
+
+async def _still_there(services: Services, run_id: str, path: Path) -> None:
+    if not await asyncio.to_thread(path.exists):
+        await services.retention.explain(run_id)
 
 
 async def list_job_fires(
@@ -142,7 +151,8 @@ async def list_job_fires(
     return found
 
 
-async def _readable(services: Services, who: Person, run_id: str) -> Run:
+async def readable(services: Services, who: Person, run_id: str) -> Run:
+    """Return a run that somebody may read."""
     run: Run = await services.runs.get(run_id)
     if not who.is_in(run.team):
         raise unknown_run(run_id)  # whether there is such a run is not for them to know

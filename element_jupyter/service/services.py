@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from element_jupyter.service.quota_requests import QuotaRequests
     from element_jupyter.service.quota_standings import QuotaStandings
     from element_jupyter.service.quotas import QuotaKeeper
+    from element_jupyter.service.retention import Retention
     from element_jupyter.service.run_files import RunFiles
     from element_jupyter.service.running import Running
     from element_jupyter.service.runs import Runs
@@ -68,6 +69,7 @@ class Services:
     ledger: Ledger
     running: Running
     care: ServerCare
+    retention: Retention
     hub: bool = False
     """Whether people sign in at a Hub."""
     launches: Launches | None = None

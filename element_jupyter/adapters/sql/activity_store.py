@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -36,10 +37,11 @@ class SqlActivity:
         self._engine = engine
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[bool]:
-        """Be the one that tidies up, until the end of the block; False: another is."""
+    async def alone(self, what: str = "servers") -> AsyncIterator[bool]:
+        """Be the one that tidies something up, until the end of the block; False: another is."""
+        lock = func.pg_try_advisory_xact_lock(_LOCK, zlib.crc32(what.encode()) - (1 << 31))
         async with transaction(self._engine) as connection:
-            yield bool(await connection.scalar(select(func.pg_try_advisory_xact_lock(_LOCK))))
+            yield bool(await connection.scalar(select(lock)))
 
     async def report(
         self, person: str, server: str, after: Callable[[Allocation, Seen | None], Seen]

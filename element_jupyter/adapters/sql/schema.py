@@ -294,6 +294,7 @@ put_away: Final = Table(
     Column("at", _TIME, nullable=False),
     Column("until", _TIME, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("restored_at", _TIME),
     Column("removed_at", _TIME),
 )
 """Runs whose outputs are in the trash, or were removed from it."""

@@ -102,12 +102,6 @@ class RunOutputs(Value):
     """How long they can be restored."""
 
 
-class Environments(Value):
-    """When environments that nothing uses are removed; they are built again when needed."""
-
-    unused: OrNever = 90 * 86_400
-
-
 class CarePolicy(Value):
     """What `care.yaml` says."""
 
@@ -117,7 +111,6 @@ class CarePolicy(Value):
     )
     """What is different for the editors that are started for a team."""
     runs: RunOutputs = RunOutputs()
-    environments: Environments = Environments()
     report_every: Annotated[float, BeforeValidator(parse_seconds), Field(ge=0.2, le=600)] = 60
     """How often servers say what they do, and how often that is looked at."""
 

@@ -42,7 +42,7 @@ class CareShown(Value):
 class Tidied(Value):
     """One thing that would be tidied up now."""
 
-    what: Literal["server", "outputs", "trash", "environment"]
+    what: Literal["server", "outputs", "trash"]
     subject: str
     sentence: str
     frees_bytes: int | None = None

@@ -193,6 +193,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/care/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say what would be tidied up now, and what it frees; does nothing */
+        get: operations["preview_care"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/health": {
         parameters: {
             query?: never;
@@ -858,6 +875,23 @@ export interface paths {
         /** Take the executed notebook as it is now; for the run's own token only */
         put: operations["put_run_notebook"];
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run_id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Bring back the outputs of a run that were put into the trash */
+        post: operations["restore_run"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1822,16 +1856,24 @@ export interface components {
              */
             runs: components["schemas"]["RunOutputs"];
             /**
-             * @default {
-             *       "unused": 7776000
-             *     }
-             */
-            environments: components["schemas"]["Environments"];
-            /**
              * Report Every
              * @default 60
              */
             report_every: number;
+        };
+        /**
+         * CarePreview
+         * @description What would be tidied up now.
+         */
+        CarePreview: {
+            /** Items */
+            items: components["schemas"]["Tidied"][];
+            /** Disk Bytes */
+            disk_bytes: number;
+            /** Memory Bytes */
+            memory_bytes: number;
+            /** Cores */
+            cores: number;
         };
         /**
          * CareShown
@@ -2272,17 +2314,6 @@ export interface components {
              * @default null
              */
             link: string | null;
-        };
-        /**
-         * Environments
-         * @description When environments that nothing uses are removed; they are built again when needed.
-         */
-        Environments: {
-            /**
-             * Unused
-             * @default 7776000
-             */
-            unused: number | null;
         };
         /** Event */
         Event: components["schemas"]["RunStarted"] | components["schemas"]["CellStarted"] | components["schemas"]["Output"] | components["schemas"]["CellFinished"] | components["schemas"]["Usage"] | components["schemas"]["Recorded"] | components["schemas"]["NotebookSaved"] | components["schemas"]["Note"] | components["schemas"]["StateChanged"] | components["schemas"]["RunFinished"];
@@ -3623,6 +3654,36 @@ export interface components {
             done: number;
             /** Of */
             of: number;
+        };
+        /**
+         * PutAway
+         * @description A run whose outputs are in the trash, or were removed from it.
+         */
+        PutAway: {
+            /** Run Id */
+            run_id: string;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /**
+             * Until
+             * Format: date-time
+             */
+            until: string;
+            /** Size Bytes */
+            size_bytes: number;
+            /**
+             * Restored At
+             * @default null
+             */
+            restored_at: string | null;
+            /**
+             * Removed At
+             * @default null
+             */
+            removed_at: string | null;
         };
         /**
          * QueuePage
@@ -5219,6 +5280,36 @@ export interface components {
             person: string;
         };
         /**
+         * Tidied
+         * @description One thing that would be tidied up now.
+         */
+        Tidied: {
+            /**
+             * What
+             * @enum {string}
+             */
+            what: "server" | "outputs" | "trash";
+            /** Subject */
+            subject: string;
+            /** Sentence */
+            sentence: string;
+            /**
+             * Frees Bytes
+             * @default null
+             */
+            frees_bytes: number | null;
+            /**
+             * Frees Cores
+             * @default null
+             */
+            frees_cores: number | null;
+            /**
+             * Restorable Until
+             * @default null
+             */
+            restorable_until: string | null;
+        };
+        /**
          * ToMeasure
          * @description What is to be measured now.
          */
@@ -6007,6 +6098,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["CareShown"];
+                };
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    preview_care: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CarePreview"];
                 };
             };
             /** @description What went wrong, and what to do about it. */
@@ -7621,6 +7741,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description What went wrong, and what to do about it. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    restore_run: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                run_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PutAway"];
+                };
             };
             /** @description What went wrong, and what to do about it. */
             default: {

@@ -52,6 +52,7 @@ def upgrade() -> None:
         sa.Column("at", time, nullable=False),
         sa.Column("until", time, nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("restored_at", time),
         sa.Column("removed_at", time),
     )
     op.create_index(
