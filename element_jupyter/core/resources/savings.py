@@ -6,8 +6,9 @@ would cost more is said only where it was killed for want of memory.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -140,25 +141,28 @@ def savings(
 
     Of what was started, each is looked at once, and let go.
     """
-    found: list[SizeAdvice] = []
     by_job: dict[str, dict[str, _Took]] = {}
-    for each in started:
-        if (item := _fitting(sizes, price, each)) is not None:
-            found.append(item)
-        if each.job and len(each.sessions) >= LEAST:
-            took = _Took(
-                len(each.sessions),
-                _high([session.seconds for session in each.sessions]),
-                each.hours,
-                _cost(sizes, price, each),
-            )
-            by_job.setdefault(each.job, {})[each.notebook] = took
-    found.sort(key=lambda item: (-(item.saves_per_month or 0.0), item.subject.words))
+
+    def fitting() -> Iterator[SizeAdvice]:
+        for each in started:
+            if (item := _fitting(sizes, price, each)) is not None:
+                yield item
+            if each.job and len(each.sessions) >= LEAST:
+                took = _Took(
+                    len(each.sessions),
+                    _high([session.seconds for session in each.sessions]),
+                    each.hours,
+                    _cost(sizes, price, each),
+                )
+                by_job.setdefault(each.job, {})[each.notebook] = took
+
+    # no more are held than are shown: to look through thousands for garbage stops every thread
+    found = heapq.nsmallest(
+        limit, fitting(), key=lambda item: (-(item.saves_per_month or 0.0), item.subject.words)
+    )
     able = list(filter(None, (_spot_able(job, by_job.get(job.id, {})) for job in jobs)))
     able.sort(key=lambda item: (-(item.cost_per_month or 0.0), -item.hours_per_month, item.job))
-    return Savings(
-        currency=sizes.currency, items=tuple(found[:limit]), spot_able=tuple(able[:limit])
-    )
+    return Savings(currency=sizes.currency, items=tuple(found), spot_able=tuple(able[:limit]))
 
 
 # ---------------------------------------------------------------------------------- sizes that fit
