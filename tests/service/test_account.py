@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import httpx
+
 from tests.service.conftest import ControlPlane
 
 
@@ -43,3 +45,12 @@ async def test_a_size_that_there_is_not_is_refused_by_jobs_and_runs_naming_those
         assert answer.json()["field"] == "size"
         assert "small, medium, large" in answer.json()["hint"]
     assert (await plane.client.put("/jobs/ada/sales", json=job | {"size": "large"})).is_success
+
+
+async def test_without_a_hub_it_is_said_why_there_are_no_pages(plane: ControlPlane):
+    async with httpx.AsyncClient(trust_env=False) as stranger:
+        answer = await stranger.get(f"{plane.url}/services/element/")
+        session = {"Cookie": "element-session=made-up", "Sec-Fetch-Site": "same-origin"}
+        refused = await stranger.get(f"{plane.url}/services/element/api/v1/me", headers=session)
+    assert (answer.status_code, refused.status_code) == (404, 401)
+    assert "here is no Hub to sign in at" in answer.text

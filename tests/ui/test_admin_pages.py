@@ -169,6 +169,28 @@ def test_every_page_is_accessible_and_its_scripts_do_not_complain(pages, browser
     assert (found, complaints) == ([], [])
 
 
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_what_opens_on_a_page_is_accessible(pages, browser, dark):
+    quotas_are(pages, QUOTAS)
+    with pages.window(browser, pages.root, dark=dark, bypass_csp=True) as page:
+        page.goto(f"{PAGES}quotas")
+        row(page, "member:ml").get_by_role("button", name="2 GPUs").click()
+        found = violations(page, "body")
+        row(page, "member:ml").get_by_label("no limit").check()
+        page.keyboard.press("Enter")
+        for name in ("Change", "Add a limit", "Apply YAML"):
+            if name != "Change":
+                page.get_by_role("button", name=name).click()
+            expect(page.get_by_role("dialog", name=name)).to_be_visible()
+            found += violations(page, "dialog[open]")
+            page.keyboard.press("Escape")
+            expect(page.get_by_role("dialog", name=name)).to_have_count(0)
+        page.goto(f"{PAGES}quotas?offset=-1")
+        expect(page.get_by_role("alert")).to_be_visible()
+        found += violations(page, "body")
+    assert found == []
+
+
 def test_no_page_breaks_its_own_policy_or_is_wider_than_a_narrow_window(pages, browser):
     said: list[str] = []
     with pages.window(browser, pages.root, width=240) as page:
@@ -360,7 +382,11 @@ def test_the_history_says_who_changed_what_and_leads_back(pages, page):
 
 def test_a_lead_reads_what_concerns_their_team_and_changes_nothing(pages, browser):
     quotas_are(
-        pages, {"quotas": [*QUOTAS["quotas"], {"who": "team:others", "at_once": {"runs": 1}}]}
+        pages,
+        {
+            "contact": "help@example.org",
+            "quotas": [*QUOTAS["quotas"], {"who": "team:others", "at_once": {"runs": 1}}],
+        },
     )
     with pages.window(browser, LENA) as page:
         page.goto(f"{PAGES}quotas")
@@ -371,7 +397,9 @@ def test_a_lead_reads_what_concerns_their_team_and_changes_nothing(pages, browse
         assert page.goto(f"{PAGES}quotas/export").status == 403
     with pages.window(browser, MAX) as page:
         assert page.goto(f"{PAGES}quotas").status == 403
-        expect(page.get_by_role("alert")).to_contain_text("administrators and leads of teams")
+        refusal = page.get_by_role("alert")
+        expect(refusal).to_contain_text("administrators and leads of teams")
+        expect(refusal).to_contain_text("Ask help@example.org.")
 
 
 def test_markup_in_a_reason_is_shown_and_not_run(pages, browser):

@@ -102,7 +102,14 @@ class PageHandler(RouteHandler):
     async def _admit(self) -> None:
         await super()._admit()
         if self.view is not None and isinstance(self.who, Person):
-            self.view.check(self.who)
+            self.view.check(self.who, self._contact())
+
+    def _contact(self) -> str:
+        """Return whom the quotas name to be asked."""
+        try:
+            return str(self.mounted.services.policies.in_force().contact)
+        except ElementError:
+            return "an administrator of this Hub"
 
     async def _caller(self) -> Who | None:
         return await self.pages.browser.at_page(self.request)

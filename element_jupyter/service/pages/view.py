@@ -72,12 +72,12 @@ class View:
     def address(self) -> str:
         return SERVICE_PREFIX + self.path
 
-    def check(self, who: Person) -> None:
-        """Return when they may see it.
+    def check(self, who: Person, contact: str) -> None:
+        """Return when they may see it; `contact` is whom others may ask.
 
         Raises:
             Forbidden: they may not.
         """
         if not self.may(who):
             reader = "administrators" if self.may is admins else "administrators and leads of teams"
-            raise Forbidden(f"“{self.title}” is for {reader}.")
+            raise Forbidden(f"“{self.title}” is for {reader}.", f"Ask {contact}.")
