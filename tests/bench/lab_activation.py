@@ -23,7 +23,7 @@ MEASURES = """() => performance.getEntriesByType('measure')
 def measure() -> list[dict[str, Any]]:
     """Start JupyterLab in windows of their own; the median of the sums of all plugins."""
     with (
-        tempfile.TemporaryDirectory(prefix="element-bench-") as home,
+        tempfile.TemporaryDirectory(prefix="element-bench-", ignore_cleanup_errors=True) as home,
         running_jupyterlab(Path(home)) as lab,
         sync_playwright() as playwright,
     ):

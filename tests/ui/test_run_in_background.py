@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +15,11 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
 
+from element_jupyter.adapters import postgres
+from element_jupyter.adapters.sql.database import connect
+from element_jupyter.adapters.sql.notice_store import SqlNotices
+from element_jupyter.core.care.notices import NoticeKind, Told, notice_id
+from element_jupyter.platform.data import Data
 from tests.platform_fixture import wait_until
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.complaints import hear
@@ -357,3 +365,51 @@ def test_that_little_is_left_and_that_a_run_will_have_to_wait_is_said_before_it_
         quotas.unlink()
         sizes.unlink()
     assert finish(lab, waiting["run_id"])["state"] == "succeeded"
+
+
+def tell(lab: Lab, sentence: str) -> None:
+    """Tell this person something, as the control plane does of an idle server."""
+    data = Data(lab.data)
+    name = postgres.OWN_DATABASES[0]
+    server = postgres.EmbeddedPostgres(data.postgres, lab.data / "no.log")
+    url = server.url(name, "psycopg", data.secret(f"postgres-{name}"))
+    now = datetime.now(UTC)
+    person = rest(lab, "GET", "/me")["name"]
+    told = Told(
+        id=notice_id(person, NoticeKind.IDLE, sentence),
+        person=person,
+        kind=NoticeKind.IDLE,
+        about=sentence,
+        sentence=sentence,
+        at=now,
+        deadline=now + timedelta(minutes=10),
+        keep_seconds=3600,
+    )
+
+    async def write() -> None:
+        engine = connect(url)
+        assert await SqlNotices(engine).tell(told)
+        await engine.dispose()
+
+    with ThreadPoolExecutor() as beside:  # this thread has Playwright's loop
+        beside.submit(asyncio.run, write()).result()
+
+
+def test_a_notice_of_the_platform_is_told_and_what_it_is_about_is_kept(
+    lab_with_platform: Lab, hurried: BrowserContext
+):
+    complaints: list[str] = []
+    page, _ = opened(lab_with_platform, hurried, complaints)
+
+    tell(lab_with_platform, "Your server <b>idles</b>.")
+
+    notice = page.get_by_role("alert").filter(has_text="Your server <b>idles</b>.")
+    keep = notice.get_by_role("button", name="Keep for 1 h")
+    expect(keep).to_be_visible()
+    assert rest(lab_with_platform, "GET", "/notices")["items"] != []
+    keep.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Kept until ")).to_be_visible()
+    expect(notice).to_have_count(0)
+    assert rest(lab_with_platform, "GET", "/notices")["items"] == []
+    assert complaints == []
