@@ -56,19 +56,17 @@ async def managed_quotas(
         people=people,
     )
     await found.follow()
-    task = asyncio.create_task(found.keep_following(), name="follow the quotas")
+    standings = QuotaStandings(found.in_force, use, people, _now)
+    stack.push_async_callback(standings.close)
+    for work in (found.keep_following(), standings.prepare()):
+        stack.push_async_callback(_ended, asyncio.create_task(work))
+    return ManagedQuotas(found, QuotaRequests(SqlQuotaRequests(engine), found, _now), standings)
 
-    async def end() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
-    stack.push_async_callback(end)
-    return ManagedQuotas(
-        found,
-        QuotaRequests(SqlQuotaRequests(engine), found, _now),
-        QuotaStandings(found.in_force, use, people, _now),
-    )
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _now() -> datetime:

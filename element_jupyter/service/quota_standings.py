@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
+from element_jupyter.core.errors import ElementError
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.quotas.people import (
     PersonStanding,
@@ -20,15 +22,32 @@ from element_jupyter.core.quotas.rules import Quotas
 from element_jupyter.core.quotas.use import Levels, Use, beginnings
 from element_jupyter.core.values import Name
 
+log = logging.getLogger(__name__)
+
 FRESH: Final = timedelta(seconds=5)
-"""How long sums count that were read; the limits themselves are always those of now."""
+STALE: Final = timedelta(seconds=60)
+"""How old sums are at most; those that are not fresh are read anew for whoever asks next. The
+limits themselves are always those of now."""
+_AGAIN_SECONDS: Final = 10.0
 Sort = Literal["name", "used"]
 _People = Mapping[str, Levels]
-_Ranked = list[tuple[float, str]]
+_Ranks = list[tuple[float, str]]
+
+
+class _Read(NamedTuple):
+    quotas: Quotas
+    use: Use
+
+
+class _Ranked(NamedTuple):
+    quotas: Quotas
+    use: Use
+    teams: frozenset[Name] | None
+    rows: _Ranks
 
 
 class QuotaStandings:
-    """Reads what is used once for all who ask within a few seconds."""
+    """Reads what is used once for all who ask within a few seconds, and ahead of the first."""
 
     def __init__(
         self,
@@ -41,9 +60,10 @@ class QuotaStandings:
         self._use = use
         self._people = people
         self._now = now
-        self._read: tuple[Quotas, Use] | None = None
-        self._ranked: tuple[Quotas, Use, _People, frozenset[Name] | None, _Ranked] | None = None
-        self._one_at_a_time = asyncio.Lock()
+        self._read: _Read | None = None
+        self._ranked: _Ranked | None = None
+        self._reading: asyncio.Task[_Read] | None = None
+        self._reading_for: Quotas | None = None
 
     async def people(
         self,
@@ -73,6 +93,9 @@ class QuotaStandings:
             ranked = await self._fractions(quotas, use, people, teams)
             wanted = set(names)
             rows = [each for each in ranked if each[1] in wanted and -each[0] >= over]
+            if over <= 0:  # who has come since they were ranked
+                rows += [(0.0, name) for name in wanted - {name for _, name in ranked}]
+                rows.sort()
             if sort == "name":
                 rows = [(0.0, name) for name in sorted(name for _, name in rows)]
         else:
@@ -126,23 +149,63 @@ class QuotaStandings:
             items=tuple(keys[key] for key in rows[:limit]), next_cursor=_following(rows, limit)
         )
 
+    async def prepare(self) -> None:
+        """Read and rank everybody in advance; tries again until somebody answers."""
+        while True:
+            try:
+                quotas, use, people = await self._all()
+                await self._fractions(quotas, use, people, None)
+            except ElementError as error:
+                log.info("how people stand is read later: %s", error.message)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                return
+
+    async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
+
     async def _all(self) -> tuple[Quotas, Use, _People]:
         people = await self._people()
-        async with self._one_at_a_time:
-            quotas, now = self._quotas(), self._now()
-            known = self._read
-            if known is None or known[0] is not quotas or now - known[1].now > FRESH:
-                known = self._read = (quotas, await self._use(beginnings([quotas], now), now))
-        return quotas, known[1], people
+        quotas, known = self._quotas(), self._read
+        age = self._now() - known.use.now if known is not None else FRESH
+        if known is None or known.quotas is not quotas or age > STALE:
+            known = await asyncio.shield(self._refresh(quotas, people))
+        elif age > FRESH:
+            self._refresh(quotas, people)  # for whoever asks next
+        return quotas, known.use, people
+
+    def _refresh(self, quotas: Quotas, people: _People) -> asyncio.Task[_Read]:
+        reading = self._reading
+        if reading is None or reading.done() or self._reading_for is not quotas:
+            self._reading = reading = asyncio.create_task(self._read_anew(quotas, people))
+            self._reading_for = quotas
+            reading.add_done_callback(_heard)
+        return reading
+
+    async def _read_anew(self, quotas: Quotas, people: _People) -> _Read:
+        now = self._now()
+        found = _Read(quotas, await self._use(beginnings([quotas], now), now))
+        ranked = self._ranked
+        if ranked is not None:
+            await self._rank(quotas, found.use, people, ranked.teams)
+        self._read = found
+        return found
 
     async def _fractions(
         self, quotas: Quotas, use: Use, people: _People, teams: frozenset[Name] | None
-    ) -> _Ranked:
+    ) -> _Ranks:
         known = self._ranked
-        if known is not None and known[1] is use and known[2] is people and known[3] == teams:
-            return known[4]
+        same = known is not None and known.quotas is quotas and known.teams == teams
+        if known is not None and same and use.now - known.use.now <= STALE:
+            return known.rows
+        return await self._rank(quotas, use, people, teams)
 
-        def ranked() -> _Ranked:
+    async def _rank(
+        self, quotas: Quotas, use: Use, people: _People, teams: frozenset[Name] | None
+    ) -> _Ranks:
+        def ranked() -> _Ranks:
             # who has used nothing lately need not be looked at
             found = [
                 (-person_fraction(quotas, use, name, people.get(name, {}), only=teams), name)
@@ -152,8 +215,13 @@ class QuotaStandings:
             return sorted(found)
 
         rows = await asyncio.to_thread(ranked)
-        self._ranked = (quotas, use, people, teams, rows)
+        self._ranked = _Ranked(quotas, use, teams, rows)
         return rows
+
+
+def _heard(task: asyncio.Task[_Read]) -> None:
+    if not task.cancelled() and isinstance(error := task.exception(), ElementError):
+        log.info("how people stand is read later: %s", error.message)
 
 
 def _concerns(levels: Levels, teams: frozenset[Name] | None) -> bool:

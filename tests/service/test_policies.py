@@ -456,7 +456,7 @@ def test_people_and_teams_are_listed_with_limits_where_they_come_from_and_what_i
     def mia() -> dict[str, Any]:
         return next(each for each in listed("root-of-all") if each["person"] == "mia")
 
-    wait_until(lambda: mia()["fraction"] == 0.5, 20)
+    wait_until(lambda: mia()["fraction"] == 0.5 and "sales" in mia()["teams"], 60)
     limits = {each["team"]: each for each in mia()["limits"]}
     assert limits["sales"]["comes_from"] == (
         "from the limit of a member of the team 'sales', 2 others are larger"
@@ -478,6 +478,13 @@ def test_people_and_teams_are_listed_with_limits_where_they_come_from_and_what_i
 
 
 def test_pages_of_people_hold_everybody_once_in_either_order(both):
+    def known() -> bool:
+        items = both.ask("root-of-all", "GET", "/quota/people", params={"limit": 50}).json()[
+            "items"
+        ]
+        return "sue" in {each["person"] for each in items}
+
+    wait_until(known, 60)
     for sort in ("name", "used"):
         found, cursor = [], None
         while True:

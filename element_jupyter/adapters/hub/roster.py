@@ -1,7 +1,7 @@
 """Everybody whom the Hub knows, with their teams: listed in the background, and remembered.
 
 Thousands of people come in dozens of pages, so whoever asks gets what was listed last, and a new
-list is fetched behind their back once it is a minute old.
+list is fetched behind their back once that is old: the longer one takes, the longer it is good for.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from element_jupyter.core.values import Name
 
 log = logging.getLogger(__name__)
 
-FRESH_SECONDS: Final = 60.0
+_FRESHEST_SECONDS: Final = 5.0
+_OLDEST_SECONDS: Final = 60.0
+_SHARE: Final = 20
+"""Of the time, listing takes no more than one part in so many."""
 _PAGE: Final = 200
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=3.0)
 
@@ -42,7 +45,7 @@ class HubRoster:
         self._token_file = token_file
         self._clock = clock
         self._known: Roster | None = None
-        self._at = 0.0
+        self._fresh_until = 0.0
         self._listing: asyncio.Task[Roster] | None = None
 
     async def close(self) -> None:
@@ -52,13 +55,13 @@ class HubRoster:
         await self._http.aclose()
 
     async def everyone(self) -> Roster:
-        """Return all people of the Hub, as they were about a minute ago.
+        """Return all people of the Hub, as they were about a minute ago at most.
 
         Raises:
             Unavailable: the Hub does not answer, and never has.
         """
         known = self._known
-        if known is not None and self._clock() - self._at < FRESH_SECONDS:
+        if known is not None and self._clock() < self._fresh_until:
             return known
         if self._listing is None or self._listing.done():
             self._listing = asyncio.create_task(self._list())
@@ -67,6 +70,7 @@ class HubRoster:
         return known if known is not None else await asyncio.shield(self._listing)
 
     async def _list(self) -> Roster:
+        began = self._clock()
         found: dict[str, Mapping[Name, Level]] = {}
         while people := await self._page(len(found)):
             before = len(found)
@@ -77,7 +81,9 @@ class HubRoster:
         self._known = {
             name: levels for name, levels in found.items() if team_of_account(name) is None
         }
-        self._at = self._clock()
+        took = self._clock() - began
+        good_for = min(_OLDEST_SECONDS, max(_FRESHEST_SECONDS, took * _SHARE))
+        self._fresh_until = self._clock() + good_for
         return self._known
 
     async def _page(self, offset: int) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from datetime import datetime
 from typing import Final
@@ -58,7 +59,7 @@ class SqlQuotaUse:
                     (person, team, (float(cpu), float(memory), float(gpu), float(money)))
                     for person, team, cpu, memory, gpu, money in rows
                 ]
-        return Use(now, held, spent)
+        return await asyncio.to_thread(Use, now, held, spent)
 
 
 def _amounts(kind: str, cpu: float, memory_bytes: int, gpu: int) -> Amounts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -391,8 +391,10 @@ def _less(amount: float | None, other: float | None) -> bool:
     return amount is not None and (other is None or amount < other)
 
 
-def in_force(limits: Iterable[Limit], now: datetime) -> list[Limit]:
+def in_force(limits: Collection[Limit], now: datetime) -> list[Limit]:
     """Return what counts at a moment: an exception, while it lasts, instead of what it excepts."""
+    if not limits:
+        return []
     now = now.astimezone(UTC)
     lasting = [limit for limit in limits if limit.until is None or now < limit.until]
     excepted = {(limit.kind, limit.resource) for limit in lasting if limit.until is not None}

@@ -56,6 +56,7 @@ class Use:
             for scope in _scopes(each.person, each.team):
                 self._in_use[scope] = self._in_use[scope].plus(each.has)
         self._spent: dict[tuple[Scope, datetime], Sums] = {}
+        self._since: dict[tuple[str, str], datetime] = {}
         self.holders = {(each.person, each.team) for each in held}
         """Who uses something, or has, and for which team."""
         for since, rows in spent.items():
@@ -83,7 +84,10 @@ class Use:
             return self._in_use[bound.scope].of(limit.resource)
         if limit.kind is not Kind.BUDGET:
             return None
-        since = window(limit.per or "1 day", limit.zone, self.now).since
+        per = limit.per or "1 day", limit.zone
+        since = self._since.get(per)
+        if since is None:
+            since = self._since[per] = window(*per, self.now).since
         sums = self._spent.get((bound.scope, since), _NOTHING)
         return sums[BUDGETED.index(limit.resource)]
 
