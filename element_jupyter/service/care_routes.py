@@ -14,7 +14,7 @@ from element_jupyter.service.services import Services
 
 
 async def list_notices(services: Services, who: Person) -> NoticeList:
-    """Say what you are to be told: an idle server that will be stopped, a budget nearly used up."""
+    """Say what you are to be told: an idle server that will be stopped, a GPU that nothing uses."""
     return await services.notices.mine(who)
 
 

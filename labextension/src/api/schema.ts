@@ -461,7 +461,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say what you are to be told: an idle server that will be stopped, a budget nearly used up */
+        /** Say what you are to be told: an idle server that will be stopped, a GPU that nothing uses */
         get: operations["list_notices"];
         put?: never;
         post?: never;
@@ -3265,7 +3265,7 @@ export interface components {
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeKind: "idle" | "max_age" | "gpu_idle" | "budget" | "budget_spent" | "storage" | "stopped";
+        NoticeKind: "idle" | "max_age" | "gpu_idle" | "storage" | "stopped";
         /**
          * NoticeList
          * @description What somebody is to be told now, the most urgent first.
