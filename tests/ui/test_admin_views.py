@@ -263,8 +263,21 @@ def test_the_audit_is_narrowed_down_expanded_checked_and_downloaded(large: Admin
 # ---------------------------------------------------------------------------------------- usage
 
 
-def test_usage_leads_from_teams_to_people_to_jobs_to_days(large: AdminPages, browser):
-    with large.window(browser, large.root) as page:
+@pytest.fixture(scope="module")
+def counted(large: AdminPages) -> AdminPages:
+    """The same, once the ledger has counted it, which it does from time to time."""
+    visitor = large.visitor(large.root)
+
+    def shows(row: str, address: str) -> bool:
+        return f">{row}</a>" in visitor.get(PAGES + address).text
+
+    wait_until(lambda: shows(MAX, "usage?team=ml&by=person&search=max"), 180)
+    wait_until(lambda: shows("team-12/job-5", "usage?team=team-12&by=job&search=job-5"), 180)
+    return large
+
+
+def test_usage_leads_from_teams_to_people_to_jobs_to_days(counted: AdminPages, browser):
+    with counted.window(browser, counted.root) as page:
         page.goto(f"{PAGES}usage")
         expect(page.get_by_role("heading", name="By team")).to_be_visible()
         chart = page.get_by_role("img", name="of each day", exact=False)
@@ -288,8 +301,8 @@ def test_usage_leads_from_teams_to_people_to_jobs_to_days(large: AdminPages, bro
         assert all(float(row["cost"]) > 0 for row in rows)
 
 
-def test_a_lead_s_usage_is_their_team_s_whatever_the_address_says(large: AdminPages, browser):
-    with large.window(browser, LENA) as page:
+def test_a_lead_s_usage_is_their_team_s_whatever_the_address_says(counted: AdminPages, browser):
+    with counted.window(browser, LENA) as page:
         page.goto(f"{PAGES}usage?by=person")
         expect(page.get_by_role("rowheader", name=MAX)).to_have_count(1)
         for address in ("usage?team=team-12", "usage?team=team-12&person=person-12"):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
+from importlib.util import find_spec
 from typing import Any, Final
 
 from element_jupyter.core.access import Person
@@ -17,11 +17,11 @@ from element_jupyter.core.quotas.standing import ShownLimit
 from element_jupyter.core.resources.savings import Savings
 from element_jupyter.service.http import Download
 from element_jupyter.service.ledger import Asked
+from element_jupyter.service.ledger_export import ReportFormat
 from element_jupyter.service.pages.charts import Column, columns, legend, share_bar
 from element_jupyter.service.pages.listing import Given, address
 from element_jupyter.service.pages.view import View, leads, teams_led
 from element_jupyter.service.services import Services
-from element_jupyter.service.spreadsheets import csv_row
 
 _ON_PAGE: Final = 50
 _MOST_COLUMNS: Final = 62
@@ -32,6 +32,9 @@ WAYS: Final = {
     By.SIZE: "Size",
     By.DAY: "Day",
 }
+_FORMS: Final = tuple(
+    form for form in ReportFormat if form is ReportFormat.CSV or find_spec("pyarrow")
+)
 _INTO: Final = {By.TEAM: By.PERSON, By.PERSON: By.JOB, By.JOB: By.DAY}
 """What a row is divided by when it is opened."""
 PERIODS: Final = {"": "This month", "last": "Last month"}
@@ -96,7 +99,10 @@ async def load(
         else "",
         "first": address("usage", asked) if begin else "",
         "of": lambda **changed: address("usage", asked, **changed),
-        "file": address("usage/export", asked, by=way.value, search=""),
+        "files": {
+            form: address("usage/export", asked, by=way.value, search="", form=form)
+            for form in _FORMS
+        },
     }
 
 
@@ -104,6 +110,7 @@ async def download(
     services: Services,
     who: Person,
     *,
+    form: ReportFormat = ReportFormat.CSV,
     period: Given = "",
     since: Given = "",
     until: Given = "",
@@ -115,17 +122,10 @@ async def download(
     """Hand out the rows of a report as a file."""
     asked = _asked(who, period, since, until, team, person, job)
     way = _way(by, asked["team"], asked["person"], asked["job"])
-    report = await _report(services, asked, way)
-    fields = (way.value, *UsageSums.model_fields)
-
-    async def chunks() -> AsyncIterator[bytes]:
-        yield csv_row((*fields, "currency")).encode()
-        for row in report.rows:
-            said = row.model_dump(mode="json")
-            yield csv_row([*(said[name] for name in fields), report.currency]).encode()
-
-    name = f"usage-{report.since}-{report.until - timedelta(days=1)}.csv"
-    return Download(name, chunks(), "text/csv; charset=utf-8")
+    question = _question(services, asked, way)
+    chunks = services.ledger.export(question, form)
+    name = f"usage-{question.since}-{question.until}.{form}"
+    return Download(name, chunks, form.media_type)
 
 
 def _asked(  # noqa: PLR0917 - what a report is asked for
@@ -148,10 +148,14 @@ def _asked(  # noqa: PLR0917 - what a report is asked for
     }
 
 
-async def _report(services: Services, asked: dict[str, str], way: By) -> UsageReport:
+def _question(services: Services, asked: dict[str, str], way: By) -> Asked:
     first, after = _days(asked, *services.ledger.month())
     whose = (asked["team"] or None, asked["person"] or None, asked["job"] or None)
-    return await services.ledger.report(Asked((way,), first, after, *whose))
+    return Asked((way,), first, after, *whose)
+
+
+async def _report(services: Services, asked: dict[str, str], way: By) -> UsageReport:
+    return await services.ledger.report(_question(services, asked, way))
 
 
 def _way(by: str, team: str, person: str, job: str) -> By:
