@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from element_jupyter.adapters.hub.roster import HubRoster
+from element_jupyter.adapters.sql.notice_store import SqlNotices
 from element_jupyter.adapters.sql.policy_store import SqlPolicies
 from element_jupyter.adapters.sql.quota_use import SqlQuotaUse
 from element_jupyter.adapters.sql.request_store import SqlQuotaRequests
@@ -60,7 +61,8 @@ async def managed_quotas(
     stack.push_async_callback(standings.close)
     for work in (found.keep_following(), standings.prepare()):
         stack.push_async_callback(_ended, asyncio.create_task(work))
-    return ManagedQuotas(found, QuotaRequests(SqlQuotaRequests(engine), found, _now), standings)
+    requests = QuotaRequests(SqlQuotaRequests(engine), found, _now, SqlNotices(engine).tell)
+    return ManagedQuotas(found, requests, standings)
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import date, datetime, timedelta
 from typing import Final, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from element_jupyter.core.access import Action, Person, may, of_team
 from element_jupyter.core.audit import note_change, note_power
+from element_jupyter.core.care.decisions import decision
+from element_jupyter.core.care.notices import Told
 from element_jupyter.core.errors import Conflict, Forbidden, Invalid, NotFound
 from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
 from element_jupyter.core.quotas.policies import Origin, QuotasVersion
@@ -60,11 +62,17 @@ class QuotaRequests:
     """Takes requests, and makes of those that are approved exceptions of the quotas."""
 
     def __init__(
-        self, store: RequestStore, policies: Policies, now: Callable[[], datetime]
+        self,
+        store: RequestStore,
+        policies: Policies,
+        now: Callable[[], datetime],
+        tell: Callable[[Told], Awaitable[bool]],
     ) -> None:
+        """`tell` tells whoever has asked; the same twice is told once."""
         self._store = store
         self._policies = policies
         self._now = now
+        self._tell = tell
 
     async def ask(self, who: Person, wanted: Wanted) -> QuotaRequest:
         """Write down what somebody asks for.
@@ -165,9 +173,9 @@ class QuotaRequests:
                         "changes": list(version.changes),
                     },
                 )
-                return await self._found(id_)
+                return await self._told(await self._found(id_))
             found = await self._found(id_)
-        return self._decided_as(found, RequestState.APPROVED)
+        return await self._told(self._decided_as(found, RequestState.APPROVED))
 
     async def decline(self, who: Person, id_: int, *, answer: str) -> QuotaRequest:
         """Refuse what is asked, with a word to it.
@@ -182,7 +190,8 @@ class QuotaRequests:
         )
         if declined:
             note_change({"state": "open"}, {"state": "declined", "asks": found.sentence})
-        return self._decided_as(await self._found(id_), RequestState.DECLINED, new=declined)
+        found = self._decided_as(await self._found(id_), RequestState.DECLINED, new=declined)
+        return await self._told(found)
 
     async def _next_version(
         self, who: Person, request: QuotaRequest, granted_to: str
@@ -223,6 +232,12 @@ class QuotaRequests:
             )
         if not new:
             note_change(found.state, found.state)
+        return found
+
+    async def _told(self, found: QuotaRequest) -> QuotaRequest:
+        """Tell whoever asked, unless they were told or have decided it themselves."""
+        if found.decided_by != found.person:
+            await self._tell(decision(found, self._now()))
         return found
 
     async def _found(self, id_: int) -> QuotaRequest:

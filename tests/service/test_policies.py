@@ -307,6 +307,25 @@ def test_a_lead_grants_what_is_asked_within_the_team_and_nothing_else(both):
     )
 
 
+def test_whoever_has_asked_is_told_once_what_was_decided(both):
+    granted, declined = asked(both, "max", amount=2), asked(both, "max", amount=3)
+
+    for _ in range(2):
+        assert decide(both, "lena", granted, answer="good luck").status_code == 200
+        assert decide(both, "lena", declined, "decline").status_code == 200
+
+    told = both.ask("max", "GET", "/notices").json()["items"]
+    said = {each["sentence"]: each["hint"] for each in told if each["kind"] == "decided"}
+    what = f"GPUs at once for the team 'sales' through {soon()}."
+    assert said == {
+        f"lena has approved your request: 2 {what} They say: good luck": "It counts now.",
+        f"lena has declined your request: 3 {what}": "Ask them what else is possible.",
+    }
+    assert len(told) == 2
+    others = both.ask("lena", "GET", "/notices").json()["items"]
+    assert "decided" not in {each["kind"] for each in others}
+
+
 def test_who_may_decide(both):
     of_lena = asked(both, "lena")
     of_mia = asked(both, "mia")

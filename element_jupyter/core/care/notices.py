@@ -34,6 +34,8 @@ class NoticeKind(StrEnum):
     """Nearly as much is kept as may be, or more."""
     STOPPED = "stopped"
     """Something was stopped, and why."""
+    DECIDED = "decided"
+    """Somebody has decided what one asked for."""
 
 
 class Notice(Value):

@@ -3265,7 +3265,7 @@ export interface components {
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeKind: "idle" | "max_age" | "gpu_idle" | "storage" | "stopped";
+        NoticeKind: "idle" | "max_age" | "gpu_idle" | "storage" | "stopped" | "decided";
         /**
          * NoticeList
          * @description What somebody is to be told now, the most urgent first.
