@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 
@@ -42,6 +42,35 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
 """A variable name that every kernel's language accepts."""
+
+
+_UNITS: Final = {
+    "": 1,
+    "second": 1,
+    "min": 60,
+    "minute": 60,
+    "h": 3600,
+    "hour": 3600,
+    "day": 86_400,
+    "week": 7 * 86_400,
+}
+
+
+def parse_seconds(text: Any) -> Any:
+    """Read a length of time: `90 days`, `2 h`, `30 min`, `never`, a number of seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text == "never":
+        return None
+    if not isinstance(text, str):
+        return text
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*?)s?\s*", text)
+    unit = match and _UNITS.get(match[2])
+    if match is None or unit is None:
+        raise ValueError("it must be a length of time, such as '2 h', '30 min' or '90 days'")
+    return float(match[1]) * unit
 
 
 def slug(text: str, default: str = "notebook") -> str:

@@ -18,9 +18,12 @@ from element_jupyter.adapters.sql.put_away_store import SqlPutAway
 from element_jupyter.config import Element
 from element_jupyter.platform.admin_files import care
 from element_jupyter.service.audit import Audit
+from element_jupyter.service.budget_care import BudgetCare
 from element_jupyter.service.care import ServerCare
 from element_jupyter.service.notices import Notices
+from element_jupyter.service.quota_standings import QuotaStandings
 from element_jupyter.service.retention import Retention
+from element_jupyter.service.runs import Runs
 
 Work = tuple[str, Coroutine[Any, Any, None]]
 
@@ -32,11 +35,14 @@ class Care:
     notices: Notices
     servers: ServerCare
     retention: Retention
+    budgets: BudgetCare
     _hub: HubServers | None
 
     def loops(self) -> list[Work]:
         """Return what goes on for as long as the control plane does."""
         found: list[Work] = [("put away old outputs", self.retention.keep_tidying())]
+        every = self.budgets.keep_looking(lambda: self.servers.policy().report_every)
+        found.append(("look at budgets", every))
         if self._hub is not None:
             found.append(("look for what is idle", self.servers.keep_looking(self._hub)))
         return found
@@ -47,7 +53,10 @@ def care_of(
     engine: AsyncEngine,
     hub: HubServers | None,
     audit: Audit,
+    *,
     now: Callable[[], datetime],
+    standings: QuotaStandings,
+    runs: Runs,
 ) -> Care:
     """Compose what tidies up."""
     told = SqlNotices(engine)
@@ -62,4 +71,14 @@ def care_of(
         now=now,
         alone=partial(activity.alone, "outputs"),
     )
-    return Care(Notices(told, now), servers, retention, hub)
+    budgets = BudgetCare(
+        standings.read_ahead,
+        told,
+        activity,
+        runs=runs,
+        servers=hub,
+        now=now,
+        alone=partial(activity.alone, "budgets"),
+        note_ends=servers.take_note_of_ends,
+    )
+    return Care(Notices(told, now), servers, retention, budgets, hub)

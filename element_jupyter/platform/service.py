@@ -248,7 +248,7 @@ async def _composed(
     )
     audit = Audit(SqlAuditLog(engine), data.control_plane / "audit-pending.jsonl", _now)
     await audit.catch_up()
-    tidying = care_of(settings, engine, servers, audit, _now)
+    tidying = care_of(settings, engine, servers, audit, now=_now, standings=standings, runs=runs)
     watching: list[tuple[str, Coroutine[Any, Any, None]]] = [
         ("watch job files", files.watch()),
         ("verify the audit", audit.keep_checking()),

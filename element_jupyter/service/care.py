@@ -34,7 +34,7 @@ from element_jupyter.core.care.standing import (
     warning,
 )
 from element_jupyter.core.errors import ElementError
-from element_jupyter.core.quotas.allocations import Allocation
+from element_jupyter.core.quotas.allocations import Allocation, AllocationKind
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,7 @@ _ASK_HUB_SECONDS: Final = 300.0
 """How often the Hub is asked about servers that do not report."""
 _LEAST_FRESH_SECONDS: Final = 15.0
 """A busy machine may delay a report."""
+_BEFORE_THE_END: Final = tuple(each for each in NoticeKind if each is not NoticeKind.STOPPED)
 _KEPT: Final = timedelta(days=30)
 """How long notices that are over are kept."""
 
@@ -111,7 +112,7 @@ class ServerCare:
         async with self._store.alone() as mine:
             if not mine:
                 return
-            await self._take_note_of_ends()
+            await self.take_note_of_ends()
             for standing in await self._with_what_the_hub_says(servers):
                 await self._look_at(standing, servers)
 
@@ -184,12 +185,14 @@ class ServerCare:
         else:
             await self._notices.end(standing.allocation.id, now, NoticeKind.GPU_IDLE)
 
-    async def _take_note_of_ends(self) -> None:
+    async def take_note_of_ends(self) -> None:
+        """Put on record what was stopped and has ended, and tell its person; once for each."""
         now = self._now()
         for ending in await self._store.stopped():
             allocation = ending.allocation
             await self._record(_act(ending, now))
-            await self._notices.end(allocation.id, now)
+            # not what another control plane has just told
+            await self._notices.end(allocation.id, now, *_BEFORE_THE_END)
             await self._notices.tell(stopped(ending, now))
             await self._store.forget(allocation.id)
         for allocation_id in await self._store.forget_ended():
@@ -245,13 +248,14 @@ def _with_activity(standing: Standing, said: dict[tuple[str, str], datetime]) ->
 
 def _act(ending: Ending, now: datetime) -> Act:
     allocation = ending.allocation
+    run = allocation.kind is AllocationKind.RUN
     return Act(
         # the same once, whichever control plane comes to it
         act_id=hashlib.blake2b(f"stopped {allocation.id}".encode(), digest_size=16).hexdigest(),
         at=allocation.ended_at or now,
         actor=PLATFORM,
-        action="server.stopped",
-        subject=f"{allocation.person}/{allocation.server}".rstrip("/"),
+        action="run.stopped" if run else "server.stopped",
+        subject=allocation.id if run else f"{allocation.person}/{allocation.server}".rstrip("/"),
         before={"allocation": allocation.id, "team": allocation.team, "size": allocation.size},
         after={"why": ending.why},
     )

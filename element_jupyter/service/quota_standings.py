@@ -149,6 +149,14 @@ class QuotaStandings:
             items=tuple(keys[key] for key in rows[:limit]), next_cursor=_following(rows, limit)
         )
 
+    async def read_ahead(self) -> tuple[Quotas, Use, _People]:
+        """Return the limits, what is used (as of a minute ago at most), and who is in which team.
+
+        Raises:
+            Unavailable: the database does not answer, or the Hub never has.
+        """
+        return await self._all()
+
     async def prepare(self) -> None:
         """Read and rank everybody in advance; tries again until somebody answers."""
         while True:

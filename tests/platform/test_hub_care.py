@@ -48,12 +48,16 @@ def policy(**more: object) -> str:
 
 def say(hub: HubPlatform, **more: object) -> None:
     """Let a policy be in force."""
+    write(hub, "care.yaml", policy(**more))
+
+
+def write(hub: HubPlatform, name: str, text: str) -> None:
     file = hub.data / "care.new"
-    file.write_text(policy(**more))
-    mode = (hub.data / "care.yaml").stat()
+    file.write_text(text)
+    mode = (hub.data / name).stat()
     os.chown(file, mode.st_uid, mode.st_gid)
     file.chmod(mode.st_mode)
-    file.replace(hub.data / "care.yaml")
+    file.replace(hub.data / name)
 
 
 def asked(hub: HubPlatform, path: str, **query: Any) -> dict[str, Any]:
@@ -161,6 +165,39 @@ def test_what_computes_lives_and_what_is_idle_is_warned_of_kept_and_stopped(hub)
     assert [(each["actor"], each["action"], each["after"]["why"]) for each in on_record] == [
         ("the platform", "server.stopped", ended["ended_how"])
     ]
+
+
+def test_an_editor_at_work_is_stopped_by_a_budget_that_says_so_after_its_grace(hub):
+    say(hub, stop_idle=False)
+    hub.start_editor()
+    Kernel(hub).send("while True: pass")
+    wait_until(lambda: server(hub).get("working"), 60, lambda: log(hub))
+    budget = {"per": "1 day", "cpu_hours": 0.0001, "then": "stop", "grace": "3 s"}
+    file = hub.data / "quotas.yaml"
+    before = file.read_text()
+    write(
+        hub,
+        "quotas.yaml",
+        json.dumps({"quotas": [{"who": f"person:{OWNER}", "budgets": [budget]}]}),
+    )
+    try:
+        kinds = lambda: {each["kind"]: each for each in notices(hub)}  # noqa: E731
+        wait_until(lambda: "budget_stop" in kinds(), 60, lambda: log(hub))
+        soon = kinds()["budget_stop"]
+
+        wait_until(lambda: not hub.servers(), 90, lambda: log(hub))
+        wait_until(lambda: "budget_stop" not in kinds(), 60, lambda: log(hub))
+    finally:
+        write(hub, "quotas.yaml", before)
+
+    assert soon["sentence"].startswith("Your server is stopped soon: a budget is used up.")
+    ended = next(each for each in allocations(hub) if each["kind"] == "editor")
+    assert ended["ended_how"].startswith(f"a budget is used up: {OWNER} has used "), ended
+    assert ended["ended_at"] > soon["deadline"]
+    on_record = asked(hub, "/audit", action="server.stopped")["items"]
+    assert ("the platform", ended["ended_how"]) in {
+        (each["actor"], each["after"]["why"]) for each in on_record
+    }
 
 
 def test_a_kernel_that_waits_for_an_input_is_idle_after_the_longer_time(hub):

@@ -251,8 +251,10 @@ WANTED = {
 
 @pytest.fixture(scope="module")
 def both(postgres, tmp_path_factory):
-    url = postgres.url(postgres.new_database())
-    with hub_plane(tmp_path_factory.mktemp("quotas"), url) as both:
+    url, directory = postgres.url(postgres.new_database()), tmp_path_factory.mktemp("quotas")
+    (directory / "data").mkdir()
+    (directory / "data" / "care.yaml").write_text("report_every: 1 s")
+    with hub_plane(directory, url) as both:
         both.tokens["mel"] = both.person("mel", "mel:lead", "sales:member")
         yield both
 
@@ -308,13 +310,13 @@ def test_a_lead_grants_what_is_asked_within_the_team_and_nothing_else(both):
 
 
 def test_whoever_has_asked_is_told_once_what_was_decided(both):
-    granted, declined = asked(both, "max", amount=2), asked(both, "max", amount=3)
+    granted, declined = asked(both, "mel", amount=2), asked(both, "mel", amount=3)
 
     for _ in range(2):
         assert decide(both, "lena", granted, answer="good luck").status_code == 200
         assert decide(both, "lena", declined, "decline").status_code == 200
 
-    told = both.ask("max", "GET", "/notices").json()["items"]
+    told = both.ask("mel", "GET", "/notices").json()["items"]
     said = {each["sentence"]: each["hint"] for each in told if each["kind"] == "decided"}
     what = f"GPUs at once for the team 'sales' through {soon()}."
     assert said == {
@@ -516,3 +518,40 @@ def test_pages_of_people_hold_everybody_once_in_either_order(both):
         assert len(found) == len(set(found))
         assert {"mia", "max", "lena", "vera", "sam", "sue"} <= set(found)
         assert not any(name.startswith("team-") for name in found)
+
+
+def test_a_team_s_leads_are_told_of_its_budget_and_nobody_else(both):
+    now = datetime.now(UTC)
+    allocation = {
+        "id": f"s-{'3' * 26}",
+        "kind": "editor",
+        "person": "sam",
+        "server": "budget",
+        "team": "ops",
+        "size": "small",
+        "cpu": 1,
+        "memory_bytes": 1 << 30,
+        "gpu": 0,
+        "begun_at": str(now - timedelta(hours=11)),
+    }
+    body = {"allocation": allocation, "begun": True}
+    both.ask("hub", "POST", "/allocations", json=body).raise_for_status()
+    budget = {"per": "30 days", "cpu_hours": 12, "then": "stop", "grace": "3 h"}
+    document = {"quotas": [{"who": "team:ops", "budgets": [budget]}]}
+    headers = {"If-Match": f'"{version(both)}"'}
+    both.ask("root-of-all", "PUT", "/quotas", json=document, headers=headers).raise_for_status()
+
+    def told(who: str) -> list[dict[str, Any]]:
+        items = both.ask(who, "GET", "/notices").json()["items"]
+        return [each for each in items if each["kind"].startswith("budget")]
+
+    wait_until(lambda: told("sam"), 60)
+
+    [near] = told("sam")
+    assert near["kind"] == "budget_near"
+    assert near["sentence"].startswith("The team 'ops' has used 11")
+    assert "What runs on it is stopped 3 h after that." in near["hint"]
+    assert told("mia") == told("lena") == told("root-of-all") == []
+    shown = both.ask("root-of-all", "GET", "/quotas").json()["quotas"]["quotas"]
+    [said] = shown[0]["budgets"]
+    assert (said["then"], said["grace"]) == ("stop", "3 h")

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from element_jupyter.adapters.sql.database import reading, transaction
 from element_jupyter.adapters.sql.schema import activity, allocations
-from element_jupyter.core.care.idleness import Seen
-from element_jupyter.core.care.standing import Ending, Standing
+from element_jupyter.core.care.idleness import BY_AGE, Seen
+from element_jupyter.core.care.standing import BY_BUDGET, Ending, Standing
 from element_jupyter.core.quotas.allocations import Allocation, AllocationKind
 
 _LOCK: Final = 0x63617265  # any number of our own: who tidies up holds it
@@ -70,7 +70,8 @@ class SqlActivity:
             ).first()
             seen = after(allocation, _seen(row) if row is not None else None)
             values: dict[str, Any] = {name: getattr(seen, name) for name in _SEEN}
-            if row is None or row.active_at != seen.active_at:
+            used = row is None or row.active_at != seen.active_at
+            if used and not (row and row.ending.startswith((BY_BUDGET, BY_AGE))):
                 values["ending"] = ""  # it is not idle any more
             new = {"allocation_id": allocation.id, "ending": "", **values}
             write = insert(activity).values(**new)
@@ -79,15 +80,17 @@ class SqlActivity:
             )
         return True
 
-    async def standing(self) -> list[Standing]:
-        """List the servers that run, with what is known of each."""
+    async def standing(self, *, runs: bool = False) -> list[Standing]:
+        """List the servers that run, with what is known of each; with `runs`, those too."""
         joined = allocations.outerjoin(activity, activity.c.allocation_id == allocations.c.id)
         wanted = (
             select(allocations, *(each.label(f"seen_{each.name}") for each in activity.c))
             .select_from(joined)
-            .where(allocations.c.ended_at.is_(None), allocations.c.kind != AllocationKind.RUN)
+            .where(allocations.c.ended_at.is_(None))
             .order_by(allocations.c.begun_at)
         )
+        if not runs:
+            wanted = wanted.where(allocations.c.kind != AllocationKind.RUN)
         async with reading(self._engine) as connection:
             return [_standing(row) for row in await connection.execute(wanted)]
 
@@ -126,6 +129,27 @@ class SqlActivity:
                 .values(ending=why)
             )
         return bool(done.rowcount)
+
+    async def doom(self, standing: Standing, why: str) -> None:
+        """Write down why something is stopped, whatever is done in it."""
+        known = {name: getattr(standing.seen, name) for name in _SEEN}
+        write = insert(activity).values(allocation_id=standing.allocation.id, ending=why, **known)
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                write.on_conflict_do_update(index_elements=["allocation_id"], set_={"ending": why})
+            )
+
+    async def spare(self, allocation_id: str) -> None:
+        """Take it back, unless it has ended."""
+        runs = select(allocations.c.id).where(
+            allocations.c.id == allocation_id, allocations.c.ended_at.is_(None)
+        )
+        async with transaction(self._engine) as connection:
+            await connection.execute(
+                update(activity)
+                .where(activity.c.allocation_id.in_(runs), activity.c.ending.startswith(BY_BUDGET))
+                .values(ending="")
+            )
 
     async def stopped(self) -> list[Ending]:
         """List the servers that were stopped and have ended, which nobody has been told yet."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from element_jupyter.adapters.sql.database import reading, transaction
 from element_jupyter.adapters.sql.schema import activity, notices
-from element_jupyter.core.care.notices import Told
+from element_jupyter.core.care.notices import NoticeKind, Told
 
 _MOST = 100
 """Notices of one person that are listed."""
@@ -72,6 +73,23 @@ class SqlNotices:
                 .where(columns.about == about, columns.over_at.is_(None), *which)
                 .values(over_at=at)
             )
+
+    async def open(self, *kinds: NoticeKind) -> list[Told]:
+        """List what anybody has been told of these kinds and is not over."""
+        columns = notices.c
+        wanted = select(notices).where(columns.over_at.is_(None), columns.kind.in_(kinds))
+        async with reading(self._engine) as connection:
+            return [_told(row) for row in await connection.execute(wanted)]
+
+    async def close(self, ids: Collection[str], at: datetime) -> None:
+        """End notices that are not so any more."""
+        if ids:
+            async with transaction(self._engine) as connection:
+                await connection.execute(
+                    update(notices)
+                    .where(notices.c.id.in_(ids), notices.c.over_at.is_(None))
+                    .values(over_at=at)
+                )
 
     async def forget(self, before: datetime) -> None:
         """Remove what was over before a moment, and what nobody was to do anything about."""

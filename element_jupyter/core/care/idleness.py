@@ -23,6 +23,8 @@ BUSY_CORES: Final = 0.05
 OTHER_CORES: Final = 0.25
 """What else a server has started counts as work from here on: workers that wait use a little."""
 GPU_PART: Final = 0.05
+BY_AGE: Final = "as old as a server may be"
+"""How the reason begins why a server was stopped that has run for long enough."""
 SILENT_REPORTS: Final = 3
 """After so many reports that did not come, nothing is known."""
 
@@ -132,7 +134,7 @@ class Due:
         lasted = in_words((now - self.since).total_seconds())
         match self.kind:
             case NoticeKind.MAX_AGE:
-                return f"as old as a server may be: {lasted}"
+                return f"{BY_AGE}: {lasted}"
             case NoticeKind.GPU_IDLE:
                 return f"its GPU not used for {lasted}"
             case _:

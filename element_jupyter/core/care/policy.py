@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from element_jupyter.core.values import Name, Value
-
-_UNITS: Final = {
-    "": 1,
-    "second": 1,
-    "min": 60,
-    "minute": 60,
-    "h": 3600,
-    "hour": 3600,
-    "day": 86_400,
-    "week": 7 * 86_400,
-}
-
-
-def parse_seconds(text: Any) -> Any:
-    """Read a length of time: `90 days`, `2 h`, `30 min`, `never`, a number of seconds.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if text == "never":
-        return None
-    if not isinstance(text, str):
-        return text
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*?)s?\s*", text)
-    unit = match and _UNITS.get(match[2])
-    if match is None or unit is None:
-        raise ValueError("it must be a length of time, such as '2 h', '30 min' or '90 days'")
-    return float(match[1]) * unit
-
+from element_jupyter.core.values import Name, Value, parse_seconds
 
 _Seconds = Annotated[float, Field(gt=0, le=3650 * 86_400)]
 Duration = Annotated[_Seconds, BeforeValidator(parse_seconds)]

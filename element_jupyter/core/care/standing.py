@@ -6,12 +6,15 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from element_jupyter.core.care.idleness import Due, Holding, Seen, in_words
 from element_jupyter.core.care.notices import NoticeKind, Told, notice_id
 from element_jupyter.core.care.policy import Editors
 from element_jupyter.core.quotas.allocations import Allocation, AllocationKind
+
+BY_BUDGET: Final = "a budget is used up"
+"""How the reason begins why something was stopped that ran on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class ActivityStore(Protocol):
     async def report(
         self, person: str, server: str, after: Callable[[Allocation, Seen | None], Seen]
     ) -> bool: ...
-    async def standing(self) -> list[Standing]: ...
+    async def standing(self, *, runs: bool = False) -> list[Standing]: ...
     async def warn(self, standing: Standing, at: datetime, deadline: datetime) -> None: ...
     async def calm(self, allocation_id: str) -> None: ...
     async def end(self, standing: Standing, why: str) -> bool: ...
@@ -55,7 +58,9 @@ class ActivityStore(Protocol):
 
 
 def called(allocation: Allocation) -> str:
-    """Name a server to its person."""
+    """Name a server or a run to its person."""
+    if allocation.kind is AllocationKind.RUN:
+        return f"Your run of '{allocation.job or allocation.notebook or allocation.id}'"
     if allocation.kind is AllocationKind.TEAM_SERVER:
         return f"The server of the team '{allocation.team}'"
     return f"Your server '{allocation.server}'" if allocation.server else "Your server"
@@ -108,14 +113,17 @@ def gpu_unused(standing: Standing, now: datetime) -> Told:
 
 
 def stopped(ending: Ending, now: datetime) -> Told:
-    """Return what the person of a server is told that was stopped."""
+    """Return what the person of something is told that was stopped."""
     allocation = ending.allocation
+    hint = "What was saved is there; what kernels had in memory is gone."
+    if allocation.kind is AllocationKind.RUN:
+        hint = "What it had done until then is kept with the run."
     return Told(
         id=notice_id(allocation.person, NoticeKind.STOPPED, allocation.id),
         person=allocation.person,
         kind=NoticeKind.STOPPED,
         about=allocation.id,
         sentence=f"{called(allocation)} was stopped: {ending.why}.",
-        hint="What was saved is there; what kernels had in memory is gone.",
+        hint=hint,
         at=allocation.ended_at or now,
     )

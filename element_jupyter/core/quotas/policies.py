@@ -82,6 +82,7 @@ class _Said(NamedTuple):
     until: date | None
     zone: str | None
     reason: str
+    stops_after: str | None
 
 
 def changes(before: Quotas, after: Quotas) -> tuple[str, ...]:
@@ -110,14 +111,20 @@ def _things(quotas: Quotas) -> dict[_Thing, _Said]:
     return {
         _Thing(
             quota.who, kind, resource, budget.per if budget else None, quota.until is not None
-        ): _Said(amount, quota.until, budget.timezone if budget else None, quota.reason)
+        ): _Said(
+            amount,
+            quota.until,
+            budget.timezone if budget else None,
+            quota.reason,
+            budget.stops_after if budget else None,
+        )
         for quota in quotas.quotas
         for kind, resource, amount, budget in quota.amounts()
     }
 
 
 def _words(thing: _Thing, said: _Said) -> str:
-    what = limit_in_words(thing.kind, thing.resource, said.amount, thing.per)
+    what = limit_in_words(thing.kind, thing.resource, said.amount, thing.per, said.stops_after)
     if said.zone is not None:
         what += f" in {said.zone}"
     if said.until is not None:
@@ -126,7 +133,11 @@ def _words(thing: _Thing, said: _Said) -> str:
 
 
 def limit_in_words(
-    kind: Kind, resource: Resource, amount: float | None, per: str | None = None
+    kind: Kind,
+    resource: Resource,
+    amount: float | None,
+    per: str | None = None,
+    stops_after: str | None = None,
 ) -> str:
     """Say a limit without whose it is: `8 GPUs at once`, `500 CPU-hours per 30 days`."""
     bytes_of = {Resource.MEMORY: "memory", Resource.STORAGE: "storage"}.get(resource)
@@ -143,6 +154,7 @@ def limit_in_words(
         case Kind.AT_ONCE:
             return f"{most} at once"
         case Kind.BUDGET:
-            return f"{most} per {per}"
+            then = f", then stopped after {stops_after}" if stops_after is not None else ""
+            return f"{most} per {per}{then}"
         case Kind.STORAGE:
             return most

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from element_jupyter.core.quotas.policies import Reason, limit_in_words
-from element_jupyter.core.quotas.rules import Kind, Quota, Quotas, Resource
+from element_jupyter.core.quotas.rules import BUDGETS_OWN, Kind, Quota, Quotas, Resource
 from element_jupyter.core.quotas.windows import Per
 from element_jupyter.core.sizes import parse_bytes
 from element_jupyter.core.values import Name, UtcTime, Value
@@ -120,7 +120,7 @@ def _without(quota: Quota, things: set[tuple[Kind, Resource, str | None]]) -> It
                         budget.pop(name, None)
             case Kind.STORAGE:
                 said.pop(name, None)
-    said["budgets"] = [budget for budget in said["budgets"] if set(budget) - {"per", "timezone"}]
+    said["budgets"] = [budget for budget in said["budgets"] if set(budget) - BUDGETS_OWN]
     left = Quota.model_validate(said)
     if any(left.amounts()):
         yield left

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from element_jupyter.core.quotas.windows import Per, Zone, midnight
 from element_jupyter.core.sizes import parse_bytes
 from element_jupyter.core.teams import Level
-from element_jupyter.core.values import Name, Value, slug
+from element_jupyter.core.values import Name, Value, parse_seconds, slug
 
 RULE: Final = (
     "A person's own limit counts, else the one that they alone have in the team, else the smallest"
@@ -127,6 +127,19 @@ SubjectText = Annotated[str, StringConstraints(max_length=140), AfterValidator(_
 
 # --------------------------------------------------------------------------------------- the file
 
+
+def _grace(said: Any) -> Any:
+    if isinstance(said, int | float):
+        said = f"{said:g} s"
+    seconds = parse_seconds(said)
+    if not isinstance(seconds, float) or not 0 < seconds <= _LONGEST_GRACE_SECONDS:
+        raise ValueError("it must be a length of time up to 30 days, such as '2 h' or '30 min'")
+    return said
+
+
+_LONGEST_GRACE_SECONDS: Final = 30 * 86_400
+_GRACE: Final = "2 h"
+Grace = Annotated[str, StringConstraints(max_length=30), BeforeValidator(_grace)]
 Unlimited = Literal["unlimited"]
 _Number = Annotated[float, Field(ge=0, le=1e15)]
 Amount = _Number | Unlimited | None
@@ -164,16 +177,31 @@ class Budget(Value):
     gpu_hours: Amount = None
     money: Amount = None
     """In the currency of `sizes.yaml`, at the prices when each server or run began."""
+    then: Literal["refuse", "stop"] | None = None
+    """Once it is used up nothing more is started; with `stop`, what runs is stopped as well, …"""
+    grace: Grace | None = None
+    """… so long after people were told; 2 hours when nothing is said."""
 
     @model_validator(mode="after")
     def _limits_something(self) -> Budget:
         if not any(self._said()):
             raise ValueError("it must limit cpu_hours, gib_hours, gpu_hours or money")
+        if self.grace is not None and self.then != "stop":
+            raise ValueError("a grace is for a budget with 'then: stop'")
         return self
+
+    @property
+    def stops_after(self) -> str | None:
+        """How long after it is used up what runs is stopped; None: it goes on."""
+        return (self.grace or _GRACE) if self.then == "stop" else None
 
     def _said(self) -> list[object]:
         amounts = (self.cpu_hours, self.gib_hours, self.gpu_hours, self.money)
         return [True for amount in amounts if amount is not None]
+
+
+BUDGETS_OWN: Final = frozenset({"per", "timezone", "then", "grace"})
+"""What a budget says besides its limits."""
 
 
 class Quota(Value):
@@ -226,6 +254,8 @@ class Limit:
     until: datetime | None = None
     """When an exception ends."""
     reason: str = ""
+    grace_seconds: float | None = None
+    """How long after a budget is used up what runs is stopped; None: it goes on."""
 
 
 class Quotas(Value):
@@ -271,6 +301,7 @@ class Quotas(Value):
                         zone=(budget and budget.timezone) or self.timezone,
                         until=until,
                         reason=quota.reason,
+                        grace_seconds=parse_seconds(budget.stops_after) if budget else None,
                     )
                 )
         return {subject: tuple(limits) for subject, limits in found.items()}

@@ -63,6 +63,8 @@ class Row:
     zone: str | None
     until: date | None
     reason: str
+    stops_after: str | None = None
+    """How long after a budget is used up what runs is stopped; None: it goes on."""
     by: str = ""
     at: datetime | None = None
 
@@ -80,6 +82,15 @@ class Row:
                 return "–"
             case _:
                 return KINDS[self.kind]
+
+    @property
+    def then(self) -> str:
+        """What happens once a budget is used up; empty for what is no budget."""
+        if self.kind is not Kind.BUDGET or self.amount is None:
+            return ""
+        if self.stops_after is None:
+            return "then new starts are refused"
+        return f"then what runs is stopped after {self.stops_after}"
 
     @property
     def words(self) -> str:
@@ -105,7 +116,7 @@ class Row:
     @property
     def said(self) -> str:
         """How the history says that it was set."""
-        what = limit_in_words(self.kind, self.resource, self.amount, self.per)
+        what = limit_in_words(self.kind, self.resource, self.amount, self.per, self.stops_after)
         if self.zone is not None:
             what += f" in {self.zone}"
         if self.until is not None:
@@ -130,6 +141,7 @@ def rows(quotas: Quotas) -> list[Row]:
             zone=budget.timezone if budget else None,
             until=quota.until,
             reason=quota.reason,
+            stops_after=budget.stops_after if budget else None,
         )
         for quota in quotas.quotas
         for kind, resource, amount, budget in quota.amounts()

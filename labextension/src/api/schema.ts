@@ -1782,6 +1782,16 @@ export interface components {
              * @default null
              */
             money: number | "unlimited" | null;
+            /**
+             * Then
+             * @default null
+             */
+            then: ("refuse" | "stop") | null;
+            /**
+             * Grace
+             * @default null
+             */
+            grace: string | null;
         };
         /**
          * BudgetInput
@@ -1815,6 +1825,16 @@ export interface components {
              * @default null
              */
             money?: number | "unlimited" | null;
+            /**
+             * Then
+             * @default null
+             */
+            then?: ("refuse" | "stop") | null;
+            /**
+             * Grace
+             * @default null
+             */
+            grace?: string | null;
         };
         /**
          * By
@@ -3265,7 +3285,7 @@ export interface components {
          * @description What a notice is about.
          * @enum {string}
          */
-        NoticeKind: "idle" | "max_age" | "gpu_idle" | "storage" | "stopped" | "decided";
+        NoticeKind: "idle" | "max_age" | "gpu_idle" | "storage" | "budget_near" | "budget_spent" | "budget_stop" | "stopped" | "decided";
         /**
          * NoticeList
          * @description What somebody is to be told now, the most urgent first.

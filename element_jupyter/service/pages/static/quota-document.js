@@ -63,7 +63,7 @@ export function remove(quotas, thing) {
   }
   quota.budgets = (quota.budgets ?? []).filter((/** @type {any} */ budget) =>
     Object.entries(budget).some(
-      ([name, value]) => !['per', 'timezone'].includes(name) && isSaid(value)
+      ([name, value]) => !['per', 'timezone', 'then', 'grace'].includes(name) && isSaid(value)
     )
   );
   if (quota.budgets.length === 0) {
