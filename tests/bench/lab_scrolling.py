@@ -69,5 +69,6 @@ def _stalls_ms(opened: OpenRun, lab: Any, run_id: str) -> list[float]:
     for _ in range(WHEELS):
         page.mouse.wheel(0, 900)
         page.evaluate("() => new Promise(requestAnimationFrame)")
+    expect(cell, "it was scrolled").not_to_be_in_viewport()
     found: list[float] = page.evaluate("stalls")
     return found
