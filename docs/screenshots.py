@@ -13,8 +13,10 @@ import nbformat
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.hub_platform import OWNER, HubPlatform, hub_platform
+from tests.platform_fixture import wait_until
 from tests.server.running import JUPYTER_TOKEN, Lab
 from tests.ui.accessibility import use_theme
+from tests.ui.admin_pages import PAGES, AdminPages, database
 from tests.ui.conftest import CHROMIUM, running_jupyterlab, running_platform
 from tests.ui.runs import code, finish, markdown, start
 from tests.ui.test_jobs_panel import asking
@@ -63,6 +65,7 @@ def main() -> None:
                 _take(browser, lab, name, theme)
             with hub_platform(root / "hub") as hub:
                 _take_pages_of_the_hub(browser, hub)
+                _take_pages_of_administrators(browser, AdminPages(hub))
             browser.close()
 
 
@@ -102,6 +105,53 @@ def _take_pages_of_the_hub(browser: Browser, hub: HubPlatform) -> None:
         expect(page.get_by_role("button", name="Sign in")).to_be_visible()
         _shoot(page, f"sign-in-{name}")
         window.close()
+
+
+QUOTAS = """
+contact: help@example.org
+quotas:
+  - {who: everyone, largest: {cpu: 8, gpu: 1}, at_once: {servers: 2, runs: 10}}
+  - {who: "team:*", budgets: [{per: calendar month, money: 500}]}
+  - {who: "team:ml", at_once: {gpu: 8, cpu: 64}, budgets: [{per: calendar month, money: 3000}]}
+  - {who: "person:ada", until: 2026-12-31, reason: the deadline of the paper, at_once: {gpu: 4}}
+"""
+PRICES = """
+currency: EUR
+prices:
+  - {from: 2026-01-01, cpu_hour: 0.05, gib_hour: 0.006, gpu_hour: 1.90}
+"""
+USED = """
+INSERT INTO allocations (id, kind, person, server, job, notebook, team, size, cpu, memory_bytes,
+    gpu, price_per_hour, begun_at, ended_at, ended_how, cpu_seconds)
+SELECT 's-' || lpad(n::text, 26, '0'), CASE WHEN n % 3 = 0 THEN 'editor' ELSE 'run' END,
+    (ARRAY['ada', 'ben', 'cleo', 'dan', 'eva'])[1 + n % 5], '',
+    CASE WHEN n % 3 > 0 THEN
+        (ARRAY['ml/training', 'ml/report', 'sales/nightly', 'risk/scores'])[1 + n % 4] END,
+    'notebook.ipynb', (ARRAY['ml', 'ml', 'sales', 'risk'])[1 + n % 4],
+    (ARRAY['small', 'medium', 'large'])[1 + n % 3], 2 << (n % 3), (4::bigint << 30) << (n % 3),
+    CASE WHEN n % 12 = 0 THEN 1 ELSE 0 END, NULL,
+    now() - n * interval '71 minutes', now() - n * interval '71 minutes' + interval '3 hours',
+    'succeeded', 3600 * (1 + n % 5) FROM generate_series(3, 500) AS n
+"""
+
+
+def _take_pages_of_administrators(browser: Browser, pages: AdminPages) -> None:
+    hub = pages.hub
+    (hub.data / "quotas.yaml").write_text(QUOTAS)
+    (hub.data / "prices.yaml").write_text(PRICES)
+    with database(pages) as connection:
+        connection.execute(USED)
+    for name in THEMES:
+        with pages.window(browser, pages.root, dark=name == "dark", width=1200) as page:
+            wait_until(lambda: _shows(page, "quotas", "the deadline of the paper"), 60)
+            _shoot(page, f"quotas-{name}")
+            wait_until(lambda: _shows(page, "usage", "risk"), 120)
+            _shoot(page, f"usage-{name}")
+
+
+def _shows(page: Page, path: str, text: str) -> bool:
+    page.goto(f"{PAGES}{path}")
+    return page.get_by_text(text).first.is_visible()
 
 
 def _prepare(lab: Lab) -> None:

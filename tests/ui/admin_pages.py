@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 from playwright.sync_api import Browser, Page
 
+from element_jupyter.adapters.postgres import USER
 from tests.hub.signing_in import Visitor
 from tests.hub_platform import HubPlatform, hub_platform
 
@@ -71,3 +73,10 @@ class AdminPages:
 def admin_pages(directory: Path) -> Iterator[AdminPages]:
     with hub_platform(directory) as hub:
         yield AdminPages(hub)
+
+
+def database(pages: AdminPages) -> psycopg.Connection:
+    """Connect to the platform's database as its owner does."""
+    socket = next(pages.hub.data.rglob(".s.PGSQL.5432"), None)
+    place = socket or max(Path("/tmp").glob("element-0-*/.s.PGSQL.5432"))
+    return psycopg.connect(host=str(place.parent), user=USER, dbname="element", autocommit=True)

@@ -9,14 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from element_jupyter.adapters.postgres import USER
 from tests.platform_fixture import wait_until
 from tests.ui.accessibility import violations
-from tests.ui.admin_pages import LENA, MAX, PAGES, SAM, AdminPages
+from tests.ui.admin_pages import LENA, MAX, PAGES, SAM, AdminPages, database
 from tests.ui.complaints import hear
 
 HOSTILE = "<img src=x onerror=\"document.title='run'\"><script>document.title='run'</script>"
@@ -40,13 +38,6 @@ SELECT 'r-' || lpad((10000 + n)::text, 26, '0'), 'run', 'person-' || n, '',
 """,
     "ANALYZE allocations",
 )
-
-
-def database(pages: AdminPages) -> psycopg.Connection:
-    """Connect to the platform's database as its owner does."""
-    socket = next(pages.hub.data.rglob(".s.PGSQL.5432"), None)
-    place = socket or max(Path("/tmp").glob("element-0-*/.s.PGSQL.5432"))
-    return psycopg.connect(host=str(place.parent), user=USER, dbname="element", autocommit=True)
 
 
 @pytest.fixture(scope="module")
