@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from pydantic import JsonValue
 
 from element_jupyter.config import Element
 from element_jupyter.core.audit import Act
-from element_jupyter.platform.data import Data
+from element_jupyter.platform.data import Data, write_private
 from element_jupyter.service.audit import Audit
 
 log = logging.getLogger("element")
@@ -80,12 +79,7 @@ class AuditedFiles:
         return found
 
     def _write_known(self, known: dict[str, str | None]) -> None:
-        part = self._known.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            json.dump(known, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._known)
+        write_private(self._known, json.dumps(known))
 
 
 def audited_files(settings: Element, data: Data, audit: Audit) -> AuditedFiles:
