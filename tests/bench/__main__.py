@@ -31,7 +31,6 @@ ROWS = {
     "import_bytecode": "tests.bench.kernel_start",
     "requests_during_build": "tests.bench.requests_during_build",
     "lab_activation": "tests.bench.lab_activation",
-    "lab_dialog": "tests.bench.lab_dialog",
     "lab_scroll_2000_cells": "tests.bench.lab_scrolling",
     "lab_scroll_50_mb": "tests.bench.lab_scrolling",
     "resources_cpu": "tests.bench.resources",
