@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any, Generic, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Generic, TypeVar
 
 from pydantic import JsonValue
 
@@ -13,6 +14,9 @@ from element_jupyter.core.errors import Invalid
 from element_jupyter.core.values import Value
 
 Item = TypeVar("Item")
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class Page(Value, Generic[Item]):
@@ -42,7 +46,28 @@ def decode_cursor(cursor: str, *kinds: type[Any]) -> tuple[Any, ...]:
         or len(keys) != len(kinds)
         or not all(isinstance(key, kind) for key, kind in zip(keys, kinds, strict=True))
     ):
-        raise Invalid(
-            "This cursor is not from here.", "Ask without a cursor to begin anew.", field="cursor"
-        )
+        raise _foreign()
     return tuple(keys)
+
+
+def key_of_moment(at: datetime) -> int:
+    """Return a moment as a sort key of cursors: microseconds since 1970."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment_of_key(key: int) -> datetime:
+    """Return the moment that a cursor's sort key says.
+
+    Raises:
+        Invalid: there is no such moment; `field` is `cursor`.
+    """
+    try:
+        return _EPOCH + key * _MICROSECOND
+    except OverflowError:
+        raise _foreign() from None
+
+
+def _foreign() -> Invalid:
+    return Invalid(
+        "This cursor is not from here.", "Ask without a cursor to begin anew.", field="cursor"
+    )

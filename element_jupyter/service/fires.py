@@ -15,7 +15,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
-from element_jupyter.core.errors import Invalid, Unavailable
+from element_jupyter.core.errors import Unavailable
 from element_jupyter.core.fires import (
     PATIENCE_SECONDS,
     Downtime,
@@ -23,7 +23,13 @@ from element_jupyter.core.fires import (
     unasked,
 )
 from element_jupyter.core.jobs import JobChange, StoredJob
-from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
+from element_jupyter.core.pages import (
+    Page,
+    decode_cursor,
+    encode_cursor,
+    key_of_moment,
+    moment_of_key,
+)
 from element_jupyter.core.runs import FireRecord, FireState
 from element_jupyter.core.schedules import Fire, OnAsset, WallClock, next_fire
 from element_jupyter.service import run_metrics
@@ -136,15 +142,11 @@ class Fires:
         before = None
         if cursor is not None:
             [microseconds] = decode_cursor(cursor, int)
-            try:
-                before = _EPOCH + timedelta(microseconds=microseconds)
-            except OverflowError:
-                raise Invalid("This cursor is not from here.", field="cursor") from None
+            before = moment_of_key(microseconds)
         found = await self._store.page(job, before, limit + 1)
         following = None
         if len(found) > limit:
-            at = found[limit - 1].at
-            following = encode_cursor((at - _EPOCH) // timedelta(microseconds=1))
+            following = encode_cursor(key_of_moment(found[limit - 1].at))
         return Page(items=tuple(found[:limit]), next_cursor=following)
 
     # ----------------------------------------------------------------------------------- watching

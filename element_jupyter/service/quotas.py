@@ -10,7 +10,13 @@ from typing import Any, Final, Protocol
 
 from element_jupyter.core.access import Person
 from element_jupyter.core.errors import ElementError, Forbidden, NotFound, OverQuota
-from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
+from element_jupyter.core.pages import (
+    Page,
+    decode_cursor,
+    encode_cursor,
+    key_of_moment,
+    moment_of_key,
+)
 from element_jupyter.core.quotas.allocations import Allocation, AllocationKind, Claim, Ended
 from element_jupyter.core.quotas.checking import Refusal, refused_ever
 from element_jupyter.core.quotas.rules import Claimant, Kind, Quotas, Scope, bounds
@@ -25,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _COMPARE_SECONDS: Final = 30.0
 """How often what is open is compared with the servers that the Hub has."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GONE: Final = "its server was gone"
 
 
@@ -230,15 +235,14 @@ class QuotaKeeper:
         after = None
         if cursor is not None:
             at, id_ = decode_cursor(cursor, int, str)
-            after = (_EPOCH + timedelta(microseconds=at), id_)
+            after = (moment_of_key(at), id_)
         found = await self._store.page(
             limit=limit + 1, after=after, teams=teams, person=person, still_open=still_open
         )
         following = None
         if len(found) > limit:
             last = found[limit - 1]
-            at = (last.begun_at - _EPOCH) // timedelta(microseconds=1)
-            following = encode_cursor(at, last.id)
+            following = encode_cursor(key_of_moment(last.begun_at), last.id)
         return Page(items=tuple(found[:limit]), next_cursor=following)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from element_jupyter.core.access import Person
 from element_jupyter.core.admission import Queued, Turn
 from element_jupyter.core.audit import note_change
 from element_jupyter.core.errors import Conflict, NotFound, Unavailable
-from element_jupyter.core.pages import decode_cursor, encode_cursor
+from element_jupyter.core.pages import decode_cursor, encode_cursor, key_of_moment, moment_of_key
 from element_jupyter.core.quotas.allocations import AllocationKind, Ended
 from element_jupyter.core.running import (
     QueueFilter,
@@ -30,8 +30,6 @@ from element_jupyter.core.running import (
 from element_jupyter.core.runs import Run
 from element_jupyter.core.sizes import Sizes
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _KEYS: Final[dict[RunningOrder, type[Any]]] = {
     RunningOrder.SINCE: int,
     RunningOrder.NEWEST: int,
@@ -123,12 +121,12 @@ class Running:
             kind = _KEYS.get(wanted.order, str)
             # what something has cost goes on growing: the pages of one list are of one moment
             moment, value, id_ = decode_cursor(cursor, int, kind, str)
-            at, after = _EPOCH + moment * _MICROSECOND, (value, id_)
+            at, after = moment_of_key(moment), (value, id_)
         seen = seen_by(who)
         found = await self._store.page(wanted, seen, at, limit=limit + 1, after=after)
         following = None
         if len(found) > limit:
-            following = encode_cursor((at - _EPOCH) // _MICROSECOND, *found[limit - 1][1])
+            following = encode_cursor(key_of_moment(at), *found[limit - 1][1])
         return RunningPage(
             items=tuple(self._shown(thing) for thing, _ in found[:limit]),
             next_cursor=following,
@@ -152,7 +150,7 @@ class Running:
         now, after = datetime.now(UTC), None
         if cursor is not None:
             moment, run_id = decode_cursor(cursor, int, str)
-            after = (_EPOCH + moment * _MICROSECOND, run_id)
+            after = (moment_of_key(moment), run_id)
         seen = seen_by(who)
         queued = await self._runs.queued()
         found = await self._store.waiting(
@@ -161,7 +159,7 @@ class Running:
         following = None
         if len(found) > limit:
             last = found[limit - 1]
-            following = encode_cursor((last.since - _EPOCH) // _MICROSECOND, last.run_id)
+            following = encode_cursor(key_of_moment(last.since), last.run_id)
         count, waited, longest = await self._store.waits(wanted, seen, now)
         return QueuePage(
             items=tuple(found[:limit]),

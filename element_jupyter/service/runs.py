@@ -15,7 +15,13 @@ from element_jupyter.core.admission import Queued, unknown_run
 from element_jupyter.core.errors import Conflict, Forbidden, Unavailable
 from element_jupyter.core.fires import Known, refusal
 from element_jupyter.core.jobs import StoredJob
-from element_jupyter.core.pages import Page, decode_cursor, encode_cursor
+from element_jupyter.core.pages import (
+    Page,
+    decode_cursor,
+    encode_cursor,
+    key_of_moment,
+    moment_of_key,
+)
 from element_jupyter.core.progress import RunRecord, TokenRecord, ended, pinned
 from element_jupyter.core.provisioning import Provisioner
 from element_jupyter.core.resources.advice import LOOKED_AT, Advice, advise
@@ -193,7 +199,7 @@ class Runs:
         after = None
         if cursor is not None:
             at, run_id = decode_cursor(cursor, int, str)
-            after = (_EPOCH + timedelta(microseconds=at), run_id)
+            after = (moment_of_key(at), run_id)
         found = await self._store.page(
             limit=limit + 1,
             after=after,
@@ -207,8 +213,8 @@ class Runs:
         shown = await self._placed(found[:limit])
         following = None
         if len(found) > limit:
-            at = (shown[-1].created_at - _EPOCH) // timedelta(microseconds=1)
-            following = encode_cursor(at, shown[-1].run_id)
+            last = shown[-1]
+            following = encode_cursor(key_of_moment(last.created_at), last.run_id)
         return Page(items=tuple(shown), next_cursor=following)
 
     async def ended(self, owner: str, since: datetime, limit: int) -> list[Run]:
@@ -394,6 +400,3 @@ class Runs:
     def events(self, run: Run, after: int, limit: int) -> tuple[list[bytes], int | None]:
         """Return the events after an id that are there now, and the id to go on from."""
         return self._streams.page(run, after, limit)
-
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

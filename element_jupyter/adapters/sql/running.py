@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from element_jupyter.adapters.sql.database import reading
 from element_jupyter.adapters.sql.schema import activity, allocations, runs
 from element_jupyter.core.admission import Turn
+from element_jupyter.core.pages import key_of_moment, moment_of_key
 from element_jupyter.core.quotas.allocations import AllocationKind
 from element_jupyter.core.running import (
     QueueFilter,
@@ -37,8 +38,6 @@ from element_jupyter.core.running import (
 )
 from element_jupyter.core.runs import RunState
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _DESCENDING: Final = frozenset({RunningOrder.NEWEST, RunningOrder.COST})
 
 _HEARD: Final = timedelta(minutes=10)
@@ -242,7 +241,7 @@ def _ordered(order: RunningOrder, at: datetime) -> ColumnElement[Any]:
 
 def _value(order: RunningOrder, after: Key) -> Any:
     if order in {RunningOrder.SINCE, RunningOrder.NEWEST}:
-        return _EPOCH + int(after[0]) * _MICROSECOND
+        return moment_of_key(int(after[0]))
     return after[0]
 
 
@@ -254,7 +253,7 @@ def _thing(row: Mapping[Any, Any]) -> tuple[RunningThing, Key]:
     )
     value = row["ordered_by"]
     if isinstance(value, datetime):
-        value = (value - _EPOCH) // _MICROSECOND
+        value = key_of_moment(value)
     return thing, (value, thing.id)
 
 

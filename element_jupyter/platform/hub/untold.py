@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from element_jupyter.core.errors import ElementError, Unavailable
+from element_jupyter.platform.data import write_private
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +48,8 @@ class Untold:
         if every_seconds:
             now_ns -= now_ns % (every_seconds * 1_000_000_000)
             word = path.replace("/", "-")
-        name = self._directory / f"{now_ns:020d}-{word}"
-        part = name.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            json.dump({"path": path, "body": body}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(name.with_suffix(".json"))
+        file = self._directory / f"{now_ns:020d}-{word}.json"
+        write_private(file, json.dumps({"path": path, "body": body}))
         self.go_on()
 
     def go_on(self) -> None:
